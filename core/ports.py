@@ -1,0 +1,191 @@
+"""What services need from outside, as protocols. Adapters implement them; hand-written fakes do so in unit tests.
+
+Every method raises only errors of `core.errors`. A method says which ones where a caller decides by them.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from core.domain.connections import ConnectionReport, OpenConnection, VaultFacts
+from core.domain.keys import KeyVersion
+from core.domain.observed import KeyPage, ListedKey, ListedVersion
+from core.domain.secrets import SecretBytes
+
+
+class Clock(Protocol):
+    """The time."""
+
+    def now(self) -> datetime:
+        """Return the current time, UTC and timezone-aware."""
+
+
+# --- records -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Stored[T]:
+    """A value with the ETag that a conditional write needs."""
+
+    value: T
+    etag: str
+
+
+class Collection[T](Protocol):
+    """Values of one type, each under a partition and an id; one row each, written whole."""
+
+    async def get(self, partition: str, id_: str) -> Stored[T] | None:
+        """Return the value, or None."""
+
+    async def get_many(self, partition: str, ids: Sequence[str]) -> dict[str, Stored[T]]:
+        """Return those of `ids` that exist, read with bounded concurrency."""
+
+    async def insert(self, partition: str, id_: str, value: T) -> Stored[T]:
+        """Store a new value; AlreadyExistsError if the id is taken."""
+
+    async def replace(self, partition: str, id_: str, value: T, etag: str) -> Stored[T]:
+        """Store over the row that was read with `etag`; StaleWriteError if it changed or is gone."""
+
+    async def delete(self, partition: str, id_: str, etag: str | None = None) -> None:
+        """Delete (without an ETag: whatever is there). A row that is gone is no error; a changed one StaleWriteError."""
+
+    async def write_many(self, partition: str, values: Mapping[str, tuple[T, str | None]]) -> set[str]:
+        """Write `id -> (value, etag or None for a new row)` in transactions; return the ids refused as stale or taken.
+
+        Every id that is not returned was written. Rows of one transaction that failed because of another row are
+        written again without it.
+        """
+
+    def scan(self, partition: str) -> AsyncIterator[tuple[str, Stored[T]]]:
+        """Yield a small partition's rows by id; not for partitions that grow with the number of keys."""
+
+
+# --- ordered indexes ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class IndexPage:
+    """Entries in order and where to go on; `next` is None at the end."""
+
+    entries: tuple[tuple[str, Mapping[str, object]], ...]
+    next: str | None
+
+
+class OrderedIndex(Protocol):
+    """Many named trees of `key -> small JSON object`, ordered by key (code points). Reads cost leaves, not rows."""
+
+    async def apply(self, tree: str, changes: Mapping[str, Mapping[str, object] | None]) -> None:
+        """Put or (None) delete entries. Safe against concurrent writers; idempotent."""
+
+    async def get(self, tree: str, key: str) -> Mapping[str, object] | None:
+        """Return one entry."""
+
+    async def page(
+        self, tree: str, *, after: str | None = None, start: str = "", limit: int = 100, descending: bool = False
+    ) -> IndexPage:
+        """Return up to `limit` entries from `start` on (descending: below it, or from the end), or behind `after`."""
+
+    def leaves(self, tree: str, start: str = "") -> AsyncIterator[tuple[tuple[str, Mapping[str, object]], ...]]:
+        """Yield all entries from `start`, a leaf at a time, so that memory holds one leaf."""
+
+
+# --- blobs and queues --------------------------------------------------------------------------------------------
+
+
+class Blobs(Protocol):
+    """One container of immutable or replaceable blobs."""
+
+    async def create(self, name: str, content: bytes) -> str:
+        """Store a new blob and return its ETag; AlreadyExistsError if the name is taken."""
+
+    async def replace(self, name: str, content: bytes, etag: str) -> str:
+        """Store over the blob read with `etag`; StaleWriteError otherwise."""
+
+    async def read(self, name: str, *, offset: int | None = None, length: int | None = None) -> tuple[bytes, str]:
+        """Return content (or a range of it) and ETag; NotFoundError."""
+
+    async def delete(self, name: str) -> None:
+        """Delete; a blob that is gone is no error."""
+
+    def names(self, prefix: str) -> AsyncIterator[str]:
+        """Yield the names that start with `prefix`, in order."""
+
+
+class Queue(Protocol):
+    """One work queue, delivered at least once."""
+
+    async def send(self, message: Mapping[str, str], *, delay: timedelta = timedelta()) -> None:
+        """Enqueue a small JSON object, visible after `delay` (at most 7 days)."""
+
+
+# --- sealing -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """What a sealed object belongs to; it opens under the same binding only.
+
+    `purpose` is one of the constants of core.domain.sealing, `object_id` the id of what it is part of, `version`
+    what keeps two of the same object apart (a generation id, a field's name).
+    """
+
+    account: str
+    purpose: str
+    object_id: str
+    version: str
+
+
+class Sealer(Protocol):
+    """Seals small secrets under the account's data key."""
+
+    async def seal(self, binding: Binding, content: SecretBytes) -> str:
+        """Return a compact JWE (ASCII)."""
+
+    async def open(self, binding: Binding, sealed: str) -> SecretBytes:
+        """Return the content; IntegrityError if it was altered, or sealed for another binding."""
+
+
+# --- Azure -------------------------------------------------------------------------------------------------------
+
+
+class VaultKeys(Protocol):
+    """The keys of one vault or managed HSM. Every call waits its turn in the vault's rate limit.
+
+    Raises VaultDeniedError, VaultUnavailableError, VaultAnswerError; NotFoundError (`key_not_found`) where said.
+    """
+
+    def list_keys(self, token: str | None = None) -> AsyncIterator[KeyPage]:
+        """Yield pages of live keys from `token` on (None: the first)."""
+
+    def list_deleted(self, token: str | None = None) -> AsyncIterator[KeyPage]:
+        """Yield pages of soft-deleted keys."""
+
+    async def list_versions(self, name: str) -> tuple[ListedVersion, ...]:
+        """Return all versions in the order in which the vault lists them; NotFoundError."""
+
+    async def get_version(self, name: str, version: str | None) -> tuple[ListedKey, KeyVersion]:
+        """Return one version (None: the current one); NotFoundError."""
+
+    async def get_deleted(self, name: str) -> tuple[ListedKey, KeyVersion]:
+        """Return a soft-deleted key with its newest version; NotFoundError."""
+
+    async def back_up(self, name: str) -> SecretBytes:
+        """Return the vault's backup blob of all versions; NotFoundError; VaultAnswerError `backup_refused`."""
+
+
+class Vaults(Protocol):
+    """Opens vaults; SDK clients behind it are shared between uses of the same connection."""
+
+    def keys(self, group: str, connection: OpenConnection, vault: VaultFacts) -> AbstractAsyncContextManager[VaultKeys]:
+        """Open the data plane of a group's vault."""
+
+    async def facts(self, connection: OpenConnection, vault: VaultFacts) -> VaultFacts:
+        """Read the vault's facts again from ARM; NotFoundError `vault_not_found`."""
+
+    async def test(self, connection: OpenConnection, vault: VaultFacts | None) -> ConnectionReport:
+        """Sign in, list the subscription's vaults, and probe `vault` where given. Never raises for a bad connection."""
+
+
+type JobRunner = Callable[[str, str], Awaitable[None]]

@@ -1,0 +1,1 @@
+"""Use cases: each reads through ports, asks the domain, and writes through ports."""
