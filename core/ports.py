@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from core.domain.connections import ConnectionReport, OpenConnection, VaultFacts
+from core.domain.data_keys import WrappedDataKey
 from core.domain.keys import KeyVersion
 from core.domain.observed import KeyPage, ListedKey, ListedVersion
 from core.domain.secrets import SecretBytes
@@ -49,7 +50,7 @@ class Collection[T](Protocol):
         """Store over the row that was read with `etag`; StaleWriteError if it changed or is gone."""
 
     async def delete(self, partition: str, id_: str, etag: str | None = None) -> None:
-        """Delete (without an ETag: whatever is there). A row that is gone is no error; a changed one StaleWriteError."""
+        """Delete (without an ETag: whatever is there). A row that is gone is no error; a changed one is stale."""
 
     async def write_many(self, partition: str, values: Mapping[str, tuple[T, str | None]]) -> set[str]:
         """Write `id -> (value, etag or None for a new row)` in transactions; return the ids refused as stale or taken.
@@ -189,3 +190,49 @@ class Vaults(Protocol):
 
 
 type JobRunner = Callable[[str, str], Awaitable[None]]
+
+
+# --- sealing keys ------------------------------------------------------------------------------------------------
+
+
+class SealingKey(Protocol):
+    """The RSA key in the platform vault that wraps data keys (RSA-OAEP-256); its private half never leaves the vault.
+
+    A version is named by its full key id. Raises VaultDeniedError `sealing_key_denied`, VaultUnavailableError
+    `sealing_key_unavailable` and VaultAnswerError `sealing_key_unusable`.
+    """
+
+    async def newest(self) -> str:
+        """Return the key id of the newest version."""
+
+    async def rotate(self) -> str:
+        """Make a new version and return its key id; older versions stay able to unwrap."""
+
+    async def wrap(self, sealing_key: str, key_to_wrap: SecretBytes) -> bytes:
+        """Wrap under exactly the version `sealing_key`."""
+
+    async def unwrap(self, sealing_key: str, wrapped_key: bytes) -> SecretBytes:
+        """Unwrap with exactly the version `sealing_key`; IntegrityError `data_key_unavailable` if it was altered."""
+
+
+class DataKeyRecords(Protocol):
+    """Wrapped data keys at rest."""
+
+    async def create(self, record: WrappedDataKey) -> None:
+        """Store a new record; AlreadyExistsError."""
+
+    async def read(self, account: str, id_: str) -> Stored[WrappedDataKey]:
+        """Return the record; IntegrityError `data_key_unavailable` if it is gone or not what was stored."""
+
+    async def replace(self, record: WrappedDataKey, etag: str) -> None:
+        """Store over the record that was read with `etag`; StaleWriteError."""
+
+    def references(self) -> AsyncIterator[tuple[str, str]]:
+        """Yield (account, data key id) of every record."""
+
+
+class DataKeys(Protocol):
+    """Makes the data keys of accounts."""
+
+    async def create(self, account: str) -> str:
+        """Make a random data key for `account`, store it wrapped, and return its id."""

@@ -83,3 +83,7 @@ class ApiKey:
     expires_on: datetime | None = None
     revoked_on: datetime | None = None
     replaced_by: str | None = None
+
+    def active_at(self, now: datetime) -> bool:
+        """Whether it proves anything at `now`."""
+        return self.revoked_on is None and (self.expires_on is None or now < self.expires_on)

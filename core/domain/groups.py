@@ -91,7 +91,6 @@ class Group:
     next_sync_on: datetime | None = None
     last_full_sync_on: datetime | None = None
     last_sync: LastSync | None = None
-    active_sync: str | None = None
     counts: KeyCounts = field(default_factory=KeyCounts)
 
     @property

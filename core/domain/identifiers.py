@@ -10,7 +10,7 @@ import secrets
 from enum import StrEnum
 
 _BODY = 24
-_PATTERN = re.compile(r"^[a-z]{3}_[a-z2-7]{24}$")
+_PATTERN = re.compile(r"[a-z]{3}_[a-z2-7]{24}")
 
 
 class IdKind(StrEnum):
@@ -41,7 +41,7 @@ def derived_id(kind: IdKind, *parts: str) -> str:
 
 def is_id(text: str, kind: IdKind) -> bool:
     """Whether `text` has the form of an id of `kind`."""
-    return _PATTERN.match(text) is not None and text.startswith(f"{kind.value}_")
+    return _PATTERN.fullmatch(text) is not None and text.startswith(f"{kind.value}_")
 
 
 def _join(kind: IdKind, body: bytes) -> str:

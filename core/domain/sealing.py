@@ -7,3 +7,4 @@ PROXY_PASSWORD = "proxy-password"  # noqa: S105 - a purpose's name
 API_KEY_VERIFIER = "api-key-verifier"
 ESCROW = "escrow"
 IDEMPOTENT_ANSWER = "idempotent-answer"
+PAGE_CURSOR = "page-cursor"

@@ -1,0 +1,252 @@
+"""The rules of a sync: what changed, what that makes of the record, and which keys need an escrow.
+
+Invariants:
+- Nothing that only Keysteward knows is lost: name, origin, creator, escrow, drift and history are carried over.
+- Every difference between record and vault becomes drift with before and after: changes made through Keysteward are
+  recorded when they are made, so whatever a sync finds was made outside.
+- A key is told from another of the same name by its oldest version: ids of versions survive backup and restore.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from core.domain.callers import Actor, ActorKind
+from core.domain.identifiers import IdKind, derived_id
+from core.domain.keys import (
+    Drift,
+    DriftKind,
+    HistoryEntry,
+    KeyOrigin,
+    KeyVersion,
+    Presence,
+    VirtualKey,
+)
+from core.domain.observed import ListedKey, ListedVersion, ObservedKey
+from core.domain.summaries import KeySummary
+
+#: How many drift and history entries a key carries; the oldest go first.
+KEPT_ENTRIES = 200
+#: Older versions keep only the thumbprint of their public key, so that a key with thousands of versions fits a row.
+KEPT_PUBLIC_KEYS = 500
+
+_SYNC = "sync"
+
+
+@dataclass(frozen=True, slots=True)
+class SyncContext:
+    """What one sync knows about itself."""
+
+    account: str
+    group: str
+    vault_name: str
+    job: str
+    now: datetime
+
+    @property
+    def actor(self) -> Actor:
+        """The cause that history shows for what the sync itself does."""
+        return Actor(ActorKind.SYNC, self.job, _SYNC)
+
+
+def fingerprint(listed: ListedKey) -> str:
+    """Return a digest of everything that a vault's list shows of a key."""
+    deletion = listed.deletion
+    shown = [
+        listed.name,
+        listed.created_on.isoformat(),
+        listed.updated_on.isoformat(),
+        listed.validity.enabled,
+        _moment(listed.validity.not_before),
+        _moment(listed.validity.expires_on),
+        listed.tags,
+        listed.exportable,
+        listed.managed,
+        [_moment(deletion.deleted_on), _moment(deletion.scheduled_purge_on)] if deletion else None,
+    ]
+    return hashlib.sha256(json.dumps(shown).encode()).hexdigest()[:32]
+
+
+def is_unchanged(recorded: KeySummary, listed: ListedKey, *, escrow: bool) -> bool:
+    """Whether the list alone shows that nothing needs to be asked, recorded or escrowed.
+
+    A backup that the vault refused is not asked for again until the key changes or a full sync comes.
+    """
+    expected = Presence.SOFT_DELETED if listed.deletion else Presence.LIVE
+    if recorded.presence is not expected or recorded.fingerprint != fingerprint(listed):
+        return False
+    return (
+        not escrow or listed.deletion is not None or not recorded.escrow_pending or recorded.escrow_problem is not None
+    )
+
+
+def versions_to_fetch(recorded: VirtualKey | None, listed: Iterable[ListedVersion]) -> list[str]:
+    """Return the versions whose details are unknown or older than the list's."""
+    known = {version.id: version.updated_on for version in recorded.versions} if recorded else {}
+    return [version.id for version in listed if known.get(version.id) != version.updated_on]
+
+
+def assemble(
+    recorded: VirtualKey | None, listed: Iterable[ListedVersion], fetched: dict[str, KeyVersion]
+) -> tuple[KeyVersion, ...]:
+    """Return all versions, oldest first, from what is recorded and what was fetched anew.
+
+    Vaults list versions in the order of their ids, so the order is made here.
+    """
+    known = {version.id: version for version in recorded.versions} if recorded else {}
+    versions = [fetched.get(version.id) or known[version.id] for version in listed]
+    return tuple(sorted(versions, key=lambda version: (version.created_on, version.id)))
+
+
+def key_id(group: str, observed: ObservedKey) -> str:
+    """Return the id that this key always gets, whichever sync finds it first."""
+    oldest = observed.versions[0].id if observed.versions else ""
+    return derived_id(IdKind.KEY, group, observed.listed.name.lower(), oldest)
+
+
+def is_same_key(recorded: VirtualKey, observed: ObservedKey) -> bool:
+    """Whether `observed` is the recorded key, and not another one made under its name after a purge.
+
+    A soft-deleted key shows its newest version only, which need not be known yet; its name cannot have been taken
+    by another key without a purge in between.
+    """
+    if observed.listed.deletion is not None and recorded.presence is not Presence.PURGED:
+        return True
+    known = {version.id for version in recorded.versions}
+    return not known or any(version.id in known for version in observed.versions)
+
+
+def discovered(context: SyncContext, observed: ObservedKey) -> VirtualKey:
+    """Return the record of a key that was not known."""
+    listed = observed.listed
+    return VirtualKey(
+        id=key_id(context.group, observed),
+        account=context.account,
+        group=context.group,
+        # The vault's name makes the display name unique in the account without asking anyone.
+        name=f"{context.vault_name}/{listed.name}",
+        azure_name=listed.name,
+        origin=KeyOrigin.NATIVE,
+        created_by=context.actor,
+        recorded_on=context.now,
+        observed_on=context.now,
+        presence=Presence.SOFT_DELETED if listed.deletion else Presence.LIVE,
+        versions=_within_row(observed.versions),
+        fingerprint=fingerprint(listed),
+        deletion=listed.deletion,
+        history=(HistoryEntry(context.now, "key.discovered", context.actor),),
+    )
+
+
+def updated(context: SyncContext, recorded: VirtualKey, observed: ObservedKey) -> VirtualKey:
+    """Return the record after `observed`, with drift for every difference."""
+    listed = observed.listed
+    presence = Presence.SOFT_DELETED if listed.deletion else Presence.LIVE
+    # While a key is soft-deleted, its vault shows the newest version only: the others are still there.
+    versions = observed.versions if presence is Presence.LIVE else _overlaid(recorded.versions, observed.versions)
+    drift = [*_presence_drift(context, recorded, presence), *_version_drift(context, recorded.versions, versions)]
+    return _drifted(
+        context,
+        replace(
+            recorded,
+            presence=presence,
+            versions=_within_row(versions),
+            fingerprint=fingerprint(listed),
+            deletion=listed.deletion,
+            observed_on=context.now,
+        ),
+        drift,
+    )
+
+
+def vanished(context: SyncContext, recorded: VirtualKey) -> VirtualKey:
+    """Return the record of a key that is neither live nor soft-deleted any more."""
+    gone = replace(recorded, presence=Presence.PURGED, observed_on=context.now)
+    return _drifted(
+        context, gone, [_drift(context, DriftKind.VANISHED, recorded.presence.value, Presence.PURGED.value)]
+    )
+
+
+def needs_escrow(key: VirtualKey) -> bool:
+    """Whether a live key has a version that its newest escrow does not cover."""
+    if key.presence is not Presence.LIVE:
+        return False
+    covered = set(key.escrow[-1].versions) if key.escrow else set()
+    return any(version.id not in covered for version in key.versions)
+
+
+def _presence_drift(context: SyncContext, recorded: VirtualKey, presence: Presence) -> list[Drift]:
+    kinds = {
+        (Presence.LIVE, Presence.SOFT_DELETED): DriftKind.SOFT_DELETED,
+        (Presence.SOFT_DELETED, Presence.LIVE): DriftKind.RECOVERED,
+        (Presence.PURGED, Presence.LIVE): DriftKind.RESTORED,
+        (Presence.PURGED, Presence.SOFT_DELETED): DriftKind.RESTORED,
+    }
+    kind = kinds.get((recorded.presence, presence))
+    return [_drift(context, kind, recorded.presence.value, presence.value)] if kind else []
+
+
+def _version_drift(
+    context: SyncContext, recorded: tuple[KeyVersion, ...], observed: tuple[KeyVersion, ...]
+) -> list[Drift]:
+    known = {version.id: version for version in recorded}
+    seen = {version.id for version in observed}
+    drift: list[Drift] = []
+    for version in observed:
+        before = known.get(version.id)
+        if before is None:
+            drift.append(_drift(context, DriftKind.NEW_VERSION, None, version.id, version.id))
+        else:
+            drift += _attribute_drift(context, before, version)
+    gone = [version.id for version in recorded if version.id not in seen]
+    return drift + [_drift(context, DriftKind.VERSION_VANISHED, id_, None, id_) for id_ in gone]
+
+
+def _attribute_drift(context: SyncContext, before: KeyVersion, after: KeyVersion) -> list[Drift]:
+    shown = (
+        (DriftKind.ENABLED, str(before.validity.enabled).lower(), str(after.validity.enabled).lower()),
+        (DriftKind.DATES, _dates(before), _dates(after)),
+        (DriftKind.OPERATIONS, ",".join(sorted(before.operations)), ",".join(sorted(after.operations))),
+        (DriftKind.TAGS, json.dumps(dict(before.tags), sort_keys=True), json.dumps(dict(after.tags), sort_keys=True)),
+        (DriftKind.MATERIAL, before.public_key.thumbprint or "", after.public_key.thumbprint or ""),
+    )
+    return [_drift(context, kind, old, new, after.id) for kind, old, new in shown if old != new]
+
+
+def _drift(
+    context: SyncContext, kind: DriftKind, before: str | None, after: str | None, version: str | None = None
+) -> Drift:
+    return Drift(kind, context.now, context.job, before, after, version)
+
+
+def _drifted(context: SyncContext, key: VirtualKey, drift: list[Drift]) -> VirtualKey:
+    outside = Actor(ActorKind.OUTSIDE, context.job, "outside Keysteward")
+    entries = tuple(
+        HistoryEntry(context.now, f"drift.{change.kind.value}", outside, change.version or "") for change in drift
+    )
+    return replace(
+        key,
+        drift=(*key.drift, *drift)[-KEPT_ENTRIES:],
+        history=(*key.history, *entries)[-KEPT_ENTRIES:],
+    )
+
+
+def _overlaid(recorded: tuple[KeyVersion, ...], observed: tuple[KeyVersion, ...]) -> tuple[KeyVersion, ...]:
+    merged = {version.id: version for version in (*recorded, *observed)}
+    return tuple(sorted(merged.values(), key=lambda version: (version.created_on, version.id)))
+
+
+def _within_row(versions: tuple[KeyVersion, ...]) -> tuple[KeyVersion, ...]:
+    older, newer = versions[:-KEPT_PUBLIC_KEYS], versions[-KEPT_PUBLIC_KEYS:]
+    slim = (replace(v, public_key=replace(v.public_key, n=None, e=None, x=None, y=None)) for v in older)
+    return (*slim, *newer)
+
+
+def _dates(version: KeyVersion) -> str:
+    return f"{_moment(version.validity.not_before)}..{_moment(version.validity.expires_on)}"
+
+
+def _moment(when: datetime | None) -> str:
+    return when.isoformat() if when else ""

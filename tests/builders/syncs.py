@@ -1,0 +1,132 @@
+"""A whole sync in memory: services over hand-written fakes, with a vault that a test arranges."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from core.domain.clouds import CLOUDS, CloudName
+from core.domain.connections import Connection, Credential, CredentialKind, OpenConnection
+from core.domain.groups import EscrowSettings, Group, GroupKind
+from core.domain.jobs import Job, JobKind
+from core.domain.keys import VirtualKey
+from core.domain.secrets import SecretBytes
+from core.ports import Binding
+from core.services.escrows import Escrows
+from core.services.findings import Findings
+from core.services.jobs import Jobs
+from core.services.key_records import KeyRecords
+from core.services.keys import Keys
+from core.services.locks import Lock, SyncLocks
+from core.services.sync_work import SyncWork
+from core.services.syncs import Syncs
+from tests.builders.keys import ACCOUNT, ALICE, GROUP, NOW
+from tests.fakes.memory import MemoryBlobs, MemoryCollection, MemoryIndex, SteppedClock
+from tests.fakes.vault import FACTS, FakeVault, FakeVaults
+
+
+class ReversingSealer:
+    """Seals by writing the binding before the reversed content: enough to see that both sides name the same binding."""
+
+    async def seal(self, binding: Binding, content: SecretBytes) -> str:
+        return (
+            f"{binding.account}|{binding.purpose}|{binding.object_id}|{binding.version}|{content.reveal()[::-1].hex()}"
+        )
+
+    async def open(self, binding: Binding, sealed: str) -> SecretBytes:
+        *bound, content = sealed.split("|")
+        assert bound == [binding.account, binding.purpose, binding.object_id, binding.version]
+        return SecretBytes(bytes.fromhex(content)[::-1])
+
+
+@dataclass
+class MemoryQueue:
+    """Messages in the order in which they were sent."""
+
+    messages: list[tuple[dict[str, str], timedelta]] = field(default_factory=list)
+
+    async def send(self, message: Mapping[str, str], *, delay: timedelta = timedelta()) -> None:
+        self.messages.append((dict(message), delay))
+
+
+class OpenedConnections:
+    """Connections that hold no secrets."""
+
+    async def open(self, group: Group) -> OpenConnection:
+        assert group.connection is not None
+        return OpenConnection(group.connection)
+
+
+def a_group(now: datetime = NOW) -> Group:
+    credential = Credential(CredentialKind.MANAGED_IDENTITY)
+    return Group(
+        id=GROUP,
+        account=ACCOUNT,
+        kind=GroupKind.AZURE,
+        title="Payments",
+        created_by=ALICE,
+        created_on=now,
+        updated_on=now,
+        connection=Connection(CLOUDS[CloudName.PUBLIC], credential, "s1"),
+        vault=FACTS,
+        escrow=EscrowSettings(keep_generations=2),
+    )
+
+
+class SyncStage:
+    """Everything that a sync touches."""
+
+    def __init__(self, vault: FakeVault | None = None) -> None:
+        self.clock = SteppedClock(NOW)
+        self.vault = vault or FakeVault()
+        self.vaults = FakeVaults(self.vault)
+        self.groups: MemoryCollection[Group] = MemoryCollection()
+        self.job_rows: MemoryCollection[Job] = MemoryCollection()
+        self.key_rows: MemoryCollection[VirtualKey] = MemoryCollection()
+        self.lock_rows: MemoryCollection[Lock] = MemoryCollection()
+        self.index = MemoryIndex()
+        self.blobs = MemoryBlobs()
+        self.queue = MemoryQueue()
+        self.wire()
+
+    def wire(self) -> None:
+        """Make the services anew, as a restarted process does."""
+        self.locks = SyncLocks(self.lock_rows, self.job_rows)
+        self.findings = Findings(self.index, self.clock)
+        self.escrows = Escrows(self.blobs, ReversingSealer(), self.clock)
+        self.keys = Keys(self.key_rows, self.index, self.clock)
+        work = SyncWork(
+            self.groups,
+            self.index,
+            vaults=self.vaults,
+            connections=OpenedConnections(),
+            records=KeyRecords(self.key_rows, self.index),
+            escrows=self.escrows,
+            findings=self.findings,
+            locks=self.locks,
+            clock=self.clock,
+        )
+        self.jobs = Jobs(self.job_rows, self.index, self.queue, self.clock, {JobKind.SYNC: work})
+        self.syncs = Syncs(self.groups, self.index, self.jobs, self.locks, self.clock)
+
+    async def set_up(self, group: Group | None = None) -> None:
+        await self.groups.insert(ACCOUNT, GROUP, group or a_group())
+
+    async def group(self) -> Group:
+        stored = await self.groups.get(ACCOUNT, GROUP)
+        assert stored is not None
+        return stored.value
+
+    async def sync(self, mode: str = "changes") -> Job:
+        """Start a sync and run it to wherever it gets."""
+        job = await self.syncs.start(ACCOUNT, GROUP, mode=mode, actor=ALICE)
+        await self.jobs.run(ACCOUNT, job.id)
+        self.clock.move(timedelta(minutes=1))
+        return (await self.jobs.get(ACCOUNT, job.id)).value
+
+    async def by_name(self) -> dict[str, VirtualKey]:
+        """All key records by Azure name, the replaced ones by name and id."""
+        found: dict[str, VirtualKey] = {}
+        async for _, stored in self.key_rows.scan(GROUP):
+            key = stored.value
+            found[key.azure_name if key.azure_name not in found else f"{key.azure_name}!{key.id}"] = key
+        return found
