@@ -6,6 +6,7 @@ Nothing here is a secret: the app's own identity is a managed identity.
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from core.domain.clouds import CLOUDS, Cloud, CloudName
 
@@ -33,11 +34,13 @@ class Settings:
     blob_service: str
     queue_service: str
     identity_client_id: str | None
+    federated_token_file: Path | None
     platform_authentication: bool
 
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> "Settings":
         """Read the settings, or say which one is wrong."""
+        token_file = environment.get("AZURE_FEDERATED_TOKEN_FILE")
         return cls(
             home_tenant=_required(environment, "KEYSTEWARD_TENANT_ID"),
             first_admin=_required(environment, "KEYSTEWARD_FIRST_ADMIN"),
@@ -47,6 +50,7 @@ class Settings:
             blob_service=_required(environment, "AzureWebJobsStorage__blobServiceUri"),
             queue_service=_required(environment, "AzureWebJobsStorage__queueServiceUri"),
             identity_client_id=environment.get("AzureWebJobsStorage__clientId"),
+            federated_token_file=Path(token_file) if token_file else None,
             platform_authentication=environment.get("WEBSITE_AUTH_ENABLED", "").lower() in _TRUE,
         )
 

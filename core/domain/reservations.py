@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-#: A reservation whose holder does not exist by then was left over by a crash.
+#: A reservation that its holder does not use by then was left over by a crash.
 GRACE = timedelta(minutes=10)
 
 
@@ -14,6 +14,6 @@ class Reservation:
     holder: str
     reserved_on: datetime
 
-    def left_over(self, now: datetime, *, holder_exists: bool) -> bool:
+    def left_over(self, now: datetime, *, in_use: bool) -> bool:
         """Whether another may take it."""
-        return not holder_exists and now - self.reserved_on > GRACE
+        return not in_use and now - self.reserved_on > GRACE

@@ -163,6 +163,8 @@ def updated(context: SyncContext, recorded: VirtualKey, observed: ObservedKey) -
 
 def vanished(context: SyncContext, recorded: VirtualKey) -> VirtualKey:
     """Return the record of a key that is neither live nor soft-deleted any more."""
+    if recorded.presence is Presence.PURGED:
+        return recorded
     gone = replace(recorded, presence=Presence.PURGED, observed_on=context.now)
     return _drifted(
         context, gone, [_drift(context, DriftKind.VANISHED, recorded.presence.value, Presence.PURGED.value)]

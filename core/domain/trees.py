@@ -111,7 +111,7 @@ def edited[V](node: Node[V], edits: Mapping[str, Edit[V]]) -> Entries[V]:
         else:
             values[key] = value
     entries = tuple(sorted(values.items(), key=_key))
-    return entries if node.level == 0 else tuple(_without_repeats(entries))
+    return entries if node.level == 0 else tuple(_first_links(entries))
 
 
 def put[V](value: V) -> Edit[V]:
@@ -166,13 +166,13 @@ def _key(entry: tuple[str, Any]) -> str:
     return entry[0]
 
 
-def _without_repeats[V](entries: Entries[V]) -> Iterator[tuple[str, V]]:
-    # A child that took over its right neighbours needs no separators for them.
-    previous = None
+def _first_links[V](entries: Entries[V]) -> Iterator[tuple[str, V]]:
+    # A child's keys are one run: once it is linked, links to it further on only lead back to it.
+    seen = set()
     for entry in entries:
-        if entry[1] != previous:
+        if entry[1] not in seen:
+            seen.add(entry[1])
             yield entry
-        previous = entry[1]
 
 
 def _parts[V](node: Node[V], entries: Entries[V], capacity: int) -> Iterator[Entries[V]]:

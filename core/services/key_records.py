@@ -4,6 +4,7 @@ Invariant: the record is written first, then the account's trees, and the group'
 with the group's tree, so whatever was cut off in between is found changed by the next sync and written again.
 """
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -65,6 +66,5 @@ class KeyRecords:
             for tree, position in account_positions(account, summary).items():
                 trees[tree][position] = entry
             last[replaced_position(summary) if change.replaced else group_position(summary)] = entry
-        for tree, moved in trees.items():
-            await self._index.apply(tree, moved)
+        await asyncio.gather(*(self._index.apply(tree, moved) for tree, moved in trees.items()))
         await self._index.apply(group_tree(group), last)

@@ -38,10 +38,11 @@ class _Batch:
     items: list[Met] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
     end: Position = _START
+    passed: int = 0
 
     @property
     def full(self) -> bool:
-        return len(self.items) >= BATCH_KEYS or self.counts["discovered"] >= _BATCH_ITEMS
+        return len(self.items) >= BATCH_KEYS or self.passed >= _BATCH_ITEMS
 
 
 def position_in(job: Job) -> Position:
@@ -96,8 +97,12 @@ class SyncPass:
     def _add(self, batch: _Batch, met: Met) -> None:
         self._in_order = self._in_order and met.in_order
         batch.end = met.position
-        batch.counts["discovered"] += 1
+        batch.passed += 1
         known, listed = met.recorded, met.listed
+        if known and met.gone:
+            batch.counts[_STATE_PREFIX + known.state(self._now).value] += 1
+            return
+        batch.counts["discovered"] += 1
         if not self._full and known and listed and is_unchanged(known, listed, escrow=self._escrow):
             batch.counts["unchanged"] += 1
             batch.counts[_STATE_PREFIX + known.state(self._now).value] += 1
@@ -136,7 +141,7 @@ class SyncPass:
             del self._waiting[self._settled]
             self._settled += 1
             self._settled_counts.update(settled[0].counts)
-            self._position = settled[0].end if settled[0].counts["discovered"] else self._position
+            self._position = settled[0].end if settled[0].passed else self._position
 
     async def _record(self) -> None:
         self._recorded_at = monotonic()

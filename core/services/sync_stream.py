@@ -17,7 +17,7 @@ from core.domain.summaries import KeySummary, from_entry, group_tree
 from core.ports import OrderedIndex
 
 _PREFETCHED_PAGES = 16
-_GONE = frozenset({Presence.PURGED, Presence.DESTROYED})
+GONE = frozenset({Presence.PURGED, Presence.DESTROYED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,10 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class Met:
-    """One name with what is recorded and what the lists show; `in_order` is False where the list broke its order."""
+    """One name with what is recorded and what the lists show; `in_order` is False where the list broke its order.
+
+    `listed` is None where the lists do not show it, or show it as live and deleted at once.
+    """
 
     name: str
     recorded: KeySummary | None
@@ -40,9 +43,9 @@ class Met:
     in_order: bool = True
 
     @property
-    def suspect(self) -> bool:
-        """Whether a recorded key was not shown, or was shown as live and deleted at once."""
-        return self.listed is None
+    def gone(self) -> bool:
+        """Whether the record says that the key is gone, and the lists do not contradict."""
+        return self.listed is None and self.recorded is not None and self.recorded.presence in GONE
 
 
 @dataclass(slots=True)
@@ -86,7 +89,9 @@ async def prefetched(pages: AsyncIterator[KeyPage]) -> AsyncIterator[AsyncIterat
             async for page in pages:
                 await queue.put(page)
             await queue.put(None)
-        except Exception as error:  # noqa: BLE001 - handed to the reader, which raises it
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:  # noqa: BLE001 - handed to the reader, which raises it
             await queue.put(error)
 
     async def read() -> AsyncGenerator[KeyPage]:
@@ -136,8 +141,9 @@ class SyncStream:
                     yield late
             elif recorded_name is not None and (listed_name is None or recorded_name < listed_name):
                 self._passed = recorded_name
-                if summary is not None and summary.presence not in _GONE:
-                    self._asked_for.add(recorded_name)
+                if summary is not None:
+                    if summary.presence not in GONE:
+                        self._asked_for.add(recorded_name)
                     yield Met(recorded_name, summary, None, self._position(recorded_name, heads))
                 summary = await anext(recorded, None)
             else:

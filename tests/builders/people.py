@@ -21,8 +21,10 @@ from core.services.members import Members
 from core.services.principals import Principals
 from core.services.rewrap import RewrapDataKeys
 from core.services.verify_api_key import VerifyApiKey
-from tests.fakes.memory import MemoryCollection, MemoryIndex, SteppedClock
+from tests.fakes.clock import SteppedClock
+from tests.fakes.interleaved import InterleavedCollection
 from tests.fakes.sealing import Sealing, sealing
+from tests.fakes.storage import MemoryCollection, MemoryIndex
 
 HOME = "11111111-1111-1111-1111-111111111111"
 ABROAD = "99999999-9999-9999-9999-999999999999"
@@ -64,9 +66,9 @@ class Office:
     """All services of accounts and principals, on memory; ROOT is the platform admin."""
 
     clock: SteppedClock = field(default_factory=SteppedClock)
-    principal_rows: MemoryCollection[Principal] = field(default_factory=MemoryCollection)
-    identity_rows: MemoryCollection[Identity] = field(default_factory=MemoryCollection)
-    api_key_rows: MemoryCollection[ApiKey] = field(default_factory=MemoryCollection)
+    principal_rows: InterleavedCollection[Principal] = field(default_factory=InterleavedCollection)
+    identity_rows: InterleavedCollection[Identity] = field(default_factory=InterleavedCollection)
+    api_key_rows: InterleavedCollection[ApiKey] = field(default_factory=InterleavedCollection)
     group_rows: MemoryCollection[Group] = field(default_factory=MemoryCollection)
 
     def __post_init__(self) -> None:

@@ -1,7 +1,5 @@
 """A whole sync in memory: services over hand-written fakes, with a vault that a test arranges."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from core.domain.clouds import CLOUDS, CloudName
@@ -20,7 +18,8 @@ from core.services.locks import Lock, SyncLocks
 from core.services.sync_work import SyncWork
 from core.services.syncs import Syncs
 from tests.builders.keys import ACCOUNT, ALICE, GROUP, NOW
-from tests.fakes.memory import MemoryBlobs, MemoryCollection, MemoryIndex, SteppedClock
+from tests.fakes.clock import SteppedClock
+from tests.fakes.storage import MemoryBlobs, MemoryCollection, MemoryIndex, MemoryQueue
 from tests.fakes.vault import FACTS, FakeVault, FakeVaults
 
 
@@ -36,16 +35,6 @@ class ReversingSealer:
         *bound, content = sealed.split("|")
         assert bound == [binding.account, binding.purpose, binding.object_id, binding.version]
         return SecretBytes(bytes.fromhex(content)[::-1])
-
-
-@dataclass
-class MemoryQueue:
-    """Messages in the order in which they were sent."""
-
-    messages: list[tuple[dict[str, str], timedelta]] = field(default_factory=list)
-
-    async def send(self, message: Mapping[str, str], *, delay: timedelta = timedelta()) -> None:
-        self.messages.append((dict(message), delay))
 
 
 class OpenedConnections:

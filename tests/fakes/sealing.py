@@ -14,7 +14,7 @@ from core.domain.data_keys import data_key_unavailable
 from core.domain.secrets import SecretBytes
 from core.errors import KeystewardError
 from core.ports import Clock
-from tests.fakes.memory import MemoryBlobs, MemoryCollection
+from tests.fakes.storage import MemoryBlobs, MemoryCollection
 
 KEY_ID = "https://platform.vault.example/keys/sealing"
 _OAEP = padding.OAEP(padding.MGF1(hashes.SHA256()), hashes.SHA256(), label=None)
@@ -102,6 +102,4 @@ def sealing(
     accounts = accounts if accounts is not None else MemoryCollection()
     records = BlobDataKeyRecords(blobs)
     data_keys = CachedDataKeys(records, sealing_key, clock)
-    return Sealing(
-        sealing_key, blobs, records, data_keys, accounts, clock, JweSealer(data_keys, accounts, clock)
-    )
+    return Sealing(sealing_key, blobs, records, data_keys, accounts, clock, JweSealer(data_keys, accounts, clock))

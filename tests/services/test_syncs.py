@@ -238,7 +238,7 @@ async def test_an_unavailable_vault_is_tried_again_later_and_not_for_ever() -> N
     await stage.set_up()
     job = await stage.sync()
     assert job.status is JobStatus.QUEUED
-    assert stage.queue.messages[-1] == ({"account": ACCOUNT, "job": job.id}, timedelta(seconds=20))
+    assert stage.queue.sent[-1] == ({"account": ACCOUNT, "job": job.id}, timedelta(seconds=20))
     for _ in range(10):
         await stage.jobs.run(ACCOUNT, job.id)
     job = (await stage.jobs.get(ACCOUNT, job.id)).value
@@ -251,7 +251,7 @@ async def test_two_syncs_asked_at_once_are_one() -> None:
     first = await stage.syncs.start(ACCOUNT, GROUP, mode="changes", actor=ALICE)
     second = await stage.syncs.start(ACCOUNT, GROUP, mode="changes", actor=ALICE)
     assert first.id == second.id
-    assert len(stage.queue.messages) == 1
+    assert len(stage.queue.sent) == 1
     await stage.jobs.run(ACCOUNT, first.id)
     third = await stage.syncs.start(ACCOUNT, GROUP, mode="changes", actor=ALICE)
     assert third.id != first.id
@@ -290,7 +290,7 @@ async def test_a_schedule_runs_what_was_missed_once_and_plans_the_next() -> None
     assert await stage.syncs.schedule_due() == 0
     planned = (await stage.group()).next_sync_on
     assert planned == next_run(SyncSchedule(), stage.clock.now())
-    assert len(stage.queue.messages) == 1
+    assert len(stage.queue.sent) == 1
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,202 @@
+"""The composition root: settings in, services out. The only place that knows which adapter stands behind which port.
+
+Invariant: a process makes its clients once, at the first use, in the event loop that uses them.
+"""
+
+import asyncio
+import ssl
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+import aiohttp
+from azure.identity.aio import ManagedIdentityCredential
+from azure.keyvault.keys.aio import KeyClient
+
+from core.adapters.azure.credentials import AppIdentity
+from core.adapters.azure.transports import open_direct_session, transport
+from core.adapters.azure.vaults import AzureVaults
+from core.adapters.blobs import ContainerBlobs
+from core.adapters.clock import SystemClock
+from core.adapters.data_key_records import BlobDataKeyRecords
+from core.adapters.data_keys import CachedDataKeys
+from core.adapters.queues import WorkQueue
+from core.adapters.sealing import JweSealer
+from core.adapters.sealing_key import VaultSealingKey
+from core.adapters.storage import JOB_QUEUE, Storage
+from core.adapters.tables import TableCollection
+from core.adapters.tree_nodes import TableNodeStore
+from core.adapters.trees import TreeIndex
+from core.domain.accounts import Account, ApiKey, Principal
+from core.domain.groups import Group
+from core.domain.idempotency import IdempotentRequest
+from core.domain.identities import Identity
+from core.domain.jobs import Job, JobKind
+from core.domain.keys import VirtualKey
+from core.domain.reservations import Reservation
+from core.ports import Clock, Sealer
+from core.services.access import Access
+from core.services.accounts import Accounts, CreateAccount
+from core.services.api_keys import ApiKeys
+from core.services.applications import Applications
+from core.services.callers import Callers
+from core.services.connections import Connections
+from core.services.escrows import Escrows
+from core.services.findings import Findings
+from core.services.group_members import GroupMembers
+from core.services.groups import Groups
+from core.services.idempotency import Idempotency
+from core.services.identities import Identities
+from core.services.jobs import Jobs
+from core.services.key_records import KeyRecords
+from core.services.keys import Keys
+from core.services.locks import Lock, SyncLocks
+from core.services.me import WhoAmI
+from core.services.members import Members
+from core.services.principals import Principals
+from core.services.rewrap import RewrapDataKeys
+from core.services.sync_work import SyncWork
+from core.services.syncs import Syncs
+from core.services.vault_links import VaultLinks
+from core.services.verify_api_key import VerifyApiKey
+from core.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class App:
+    """The services of the product, wired."""
+
+    clock: Clock
+    sealer: Sealer
+    access: Access
+    verify_api_key: VerifyApiKey
+    idempotency: Idempotency
+    create_account: CreateAccount
+    accounts: Accounts
+    members: Members
+    applications: Applications
+    api_keys: ApiKeys
+    group_members: GroupMembers
+    who_am_i: WhoAmI
+    connections: Connections
+    groups: Groups
+    syncs: Syncs
+    jobs: Jobs
+    keys: Keys
+    escrows: Escrows
+    findings: Findings
+    rewrap_data_keys: RewrapDataKeys
+
+
+class Runtime:
+    """The app of this process, opened at its first use."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._opening = asyncio.Lock()
+        self._app: App | None = None
+
+    async def app(self) -> App:
+        """Return the app; what is missing in the storage account is created the first time."""
+        if self._app is None:
+            async with self._opening:
+                if self._app is None:
+                    self._app = await _open(self._settings)
+        return self._app
+
+
+async def _open(settings: Settings) -> App:
+    clock = SystemClock()
+    identity = _own_identity(settings)
+    storage = Storage(settings, identity, _session())
+    await storage.create_missing()
+    return _wired(settings, clock, storage, _sealing_key(settings, identity, clock))
+
+
+def _wired(settings: Settings, clock: Clock, storage: Storage, sealing_key: VaultSealingKey) -> App:
+    index = TreeIndex(TableNodeStore(storage.table("trees")))
+    accounts = TableCollection(storage.table("accounts"), Account)
+    groups = TableCollection(storage.table("groups"), Group)
+    principal_rows = TableCollection(storage.table("principals"), Principal)
+    job_rows = TableCollection(storage.table("jobs"), Job)
+    key_rows = TableCollection(storage.table("keys"), VirtualKey)
+    api_key_rows = TableCollection(storage.table("apikeys"), ApiKey)
+
+    records = BlobDataKeyRecords(ContainerBlobs(storage.container("sealing")))
+    data_keys = CachedDataKeys(records, sealing_key, clock)
+    sealer = JweSealer(data_keys, accounts, clock)
+
+    identities = Identities(TableCollection(storage.table("identities"), Identity))
+    callers = Callers(principal_rows, identities, settings.home_tenant)
+    access = Access(callers, clock, home_tenant=settings.home_tenant, first_admin=settings.first_admin)
+    principals = Principals(principal_rows, access)
+    verify_api_key = VerifyApiKey(api_key_rows, principals, sealer, clock)
+    group_members = GroupMembers(access, principals, groups)
+    account_service = Accounts(access, accounts, callers)
+
+    findings = Findings(index, clock)
+    identity = AppIdentity(settings.identity_client_id, settings.federated_token_file)
+    vaults = AzureVaults(clock, identity)
+    connections = Connections(sealer, vaults, groups, findings, clock)
+    locks = SyncLocks(TableCollection(storage.table("locks"), Lock), job_rows)
+    escrows = Escrows(ContainerBlobs(storage.container("escrow")), sealer, clock)
+    sync_work = SyncWork(
+        groups,
+        index,
+        vaults=vaults,
+        connections=connections,
+        records=KeyRecords(key_rows, index),
+        escrows=escrows,
+        findings=findings,
+        locks=locks,
+        clock=clock,
+    )
+    jobs = Jobs(job_rows, index, WorkQueue(storage.queue(JOB_QUEUE)), clock, {JobKind.SYNC: sync_work})
+    syncs = Syncs(groups, index, jobs, locks, clock)
+    links = VaultLinks(TableCollection(storage.table("names"), Reservation), groups, clock)
+    return App(
+        clock=clock,
+        sealer=sealer,
+        access=access,
+        verify_api_key=verify_api_key,
+        idempotency=Idempotency(TableCollection(storage.table("idempotency"), IdempotentRequest), index, sealer, clock),
+        create_account=CreateAccount(access, accounts, principals, identities, data_keys, clock),
+        accounts=account_service,
+        members=Members(access, principals, identities, clock, home_tenant=settings.home_tenant),
+        applications=Applications(access, principals, identities, groups, clock),
+        api_keys=ApiKeys(access, principals, api_key_rows, index, sealer, verify_api_key, clock),
+        group_members=group_members,
+        who_am_i=WhoAmI(access, account_service, groups),
+        connections=connections,
+        groups=Groups(
+            groups, index, connections=connections, links=links, members=group_members, syncs=syncs, clock=clock
+        ),
+        syncs=syncs,
+        jobs=jobs,
+        keys=Keys(key_rows, index, clock),
+        escrows=escrows,
+        findings=findings,
+        rewrap_data_keys=RewrapDataKeys(access, records, sealing_key),
+    )
+
+
+def _own_identity(settings: Settings) -> ManagedIdentityCredential:
+    return ManagedIdentityCredential(client_id=settings.identity_client_id, transport=transport(open_direct_session()))
+
+
+def _session() -> aiohttp.ClientSession:
+    """The session for the app's own storage account and platform vault."""
+    connector = aiohttp.TCPConnector(ssl=ssl.create_default_context(), limit=100)
+    return aiohttp.ClientSession(
+        connector=connector, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False, trust_env=False
+    )
+
+
+def _sealing_key(settings: Settings, identity: ManagedIdentityCredential, clock: Clock) -> VaultSealingKey:
+    parts = urlsplit(settings.sealing_key)
+    client = KeyClient(
+        f"{parts.scheme}://{parts.netloc}",
+        identity,
+        verify_challenge_resource=settings.cloud.verify_challenge_resource,
+        transport=transport(_session()),
+    )
+    return VaultSealingKey(client, parts.path.split("/")[2], clock)

@@ -1,0 +1,32 @@
+"""Findings on the wire."""
+
+from datetime import datetime
+from typing import Literal
+
+from core.services.findings import FindingCode
+from functions.models.accounts import GroupId
+from functions.models.base import AnswerModel, Page
+from functions.paging import PageQuery
+
+
+class FindingsQuery(PageQuery):
+    """Which findings."""
+
+    group: GroupId | None = None
+
+
+class FindingAnswer(AnswerModel):
+    """Something to look at, and what to do about it. `key` is null where it is about the whole group."""
+
+    id: str
+    code: FindingCode
+    severity: Literal["critical", "warning", "notice"]
+    group: str
+    key: str | None
+    detail: str
+    advice: str
+    observed_on: datetime
+
+
+class FindingPage(Page[FindingAnswer]):
+    """Findings, worst first. A page may be short and yet not the last: `next` tells."""

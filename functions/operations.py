@@ -1,0 +1,136 @@
+"""What the API offers: one `Operation` per function, from which routing, checks, answers and OpenAPI all follow.
+
+Invariants: an operation's `name` is its function's name and its OpenAPI operationId; whoever calls needs exactly the
+permission that the operation names, and that is checked before its handler runs.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from core.domain.accounts import Principal, PrincipalKind
+from core.domain.callers import Actor, ActorKind, Caller
+from core.domain.permissions import Permission
+from core.errors import NotAuthenticatedError
+from functions.models.base import AnswerModel, NoQuery, QueryModel, RequestModel
+from functions.services import Services
+
+#: The host's route prefix (host.json has it, too).
+API = "/api"
+
+
+class Openness(StrEnum):
+    """Operations that need no permission: of anybody, or of whoever is authenticated."""
+
+    PUBLIC = "public"
+    AUTHENTICATED = "authenticated"
+
+
+class Precondition(StrEnum):
+    """Whether an operation heeds `If-Match`, and whether it demands it."""
+
+    NONE = "none"
+    OPTIONAL = "optional"
+    REQUIRED = "required"
+
+
+@dataclass(frozen=True, slots=True)
+class Call[Body, Query]:
+    """One request, checked: the handler's only source of what the caller wants.
+
+    `path` holds the ids of the route, well-formed. `principal` is what the caller is in the route's account. `etag` is
+    the stored row's ETag out of `If-Match`; a handler of an operation that demands one finds it there.
+    """
+
+    identity: Caller | None
+    principal: Principal | None
+    path: Mapping[str, str]
+    body: Body
+    query: Query
+    etag: str | None = None
+
+    @property
+    def caller(self) -> Caller:
+        """Who calls; NotAuthenticatedError in a public operation without credentials."""
+        if self.identity is None:
+            raise NotAuthenticatedError("This needs a signed-in user, a service principal or an API key.")
+        return self.identity
+
+    @property
+    def account(self) -> str:
+        """The route's account."""
+        return self.path["account"]
+
+    @property
+    def group(self) -> str:
+        """The route's group."""
+        return self.path["group"]
+
+    @property
+    def actor(self) -> Actor:
+        """The caller as the cause of a change."""
+        if self.principal is None:
+            return Actor(ActorKind.USER, self.caller.principal, self.caller.display_name)
+        kind = ActorKind.USER if self.principal.kind is PrincipalKind.USER else ActorKind.APPLICATION
+        return Actor(kind, self.principal.id, self.principal.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """An answer that is not JSON of a model. `policy` is its Content-Security-Policy."""
+
+    data: bytes
+    media_type: str
+    policy: str = "default-src 'none'"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a handler answers. `etag` is the stored row's; `location` is a path below the API's root."""
+
+    body: AnswerModel | Content | None = None
+    etag: str | None = None
+    location: str | None = None
+
+
+type Handler = Callable[[Services, Call], Awaitable[Answer]]  # type: ignore[type-arg]  # every handler has its own body type
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One operation of the API.
+
+    `etagged` answers carry an ETag; `located` ones a Location; `media_type`
+    is that of an answer without a model. `body_optional`: an empty body stands for `{}`. `errors` are the codes beside
+    those that every operation of its kind may answer with.
+    """
+
+    name: str
+    method: str
+    route: str
+    summary: str
+    needs: Permission | Openness
+    handler: Handler
+    tag: str
+    description: str = ""
+    body: type[RequestModel] | None = None
+    body_optional: bool = False
+    query: type[QueryModel] = NoQuery
+    answer: type[AnswerModel] | None = None
+    status: int = 200
+    precondition: Precondition = Precondition.NONE
+    etagged: bool = False
+    located: bool = False
+    media_type: str | None = None
+    errors: tuple[str, ...] = field(default=())
+
+    @property
+    def idempotent(self) -> bool:
+        """Whether it writes, and so takes an Idempotency-Key."""
+        return self.method != "GET" and self.needs is not Openness.PUBLIC
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """The names of the route's parameters, in order."""
+        segments = self.route.split("/")
+        return tuple(segment[1:-1] for segment in segments if segment.startswith("{"))
