@@ -4,13 +4,9 @@ Invariant: a process makes its clients once, at the first use, in the event loop
 """
 
 import asyncio
-import ssl
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
-import aiohttp
 from azure.identity.aio import ManagedIdentityCredential
-from azure.keyvault.keys.aio import KeyClient
 
 from core.adapters.azure.credentials import AppIdentity
 from core.adapters.azure.transports import open_direct_session, transport
@@ -21,7 +17,7 @@ from core.adapters.data_key_records import BlobDataKeyRecords
 from core.adapters.data_keys import CachedDataKeys
 from core.adapters.queues import WorkQueue
 from core.adapters.sealing import JweSealer
-from core.adapters.sealing_key import VaultSealingKey
+from core.adapters.sealing_key import VaultSealingKey, open_sealing_key
 from core.adapters.storage import JOB_QUEUE, Storage
 from core.adapters.tables import TableCollection
 from core.adapters.tree_nodes import TableNodeStore
@@ -106,10 +102,13 @@ class Runtime:
 
 async def _open(settings: Settings) -> App:
     clock = SystemClock()
-    identity = _own_identity(settings)
-    storage = Storage(settings, identity, _session())
+    # The app's own identity, storage account and platform vault, which no group's TLS or proxy settings concern.
+    session = open_direct_session()
+    identity = ManagedIdentityCredential(client_id=settings.identity_client_id, transport=transport(session))
+    storage = Storage(settings, identity, session)
     await storage.create_missing()
-    return _wired(settings, clock, storage, _sealing_key(settings, identity, clock))
+    sealing_key = open_sealing_key(settings.sealing_key, settings.cloud, identity, session, clock)
+    return _wired(settings, clock, storage, sealing_key)
 
 
 def _wired(settings: Settings, clock: Clock, storage: Storage, sealing_key: VaultSealingKey) -> App:
@@ -177,26 +176,3 @@ def _wired(settings: Settings, clock: Clock, storage: Storage, sealing_key: Vaul
         findings=findings,
         rewrap_data_keys=RewrapDataKeys(access, records, sealing_key),
     )
-
-
-def _own_identity(settings: Settings) -> ManagedIdentityCredential:
-    return ManagedIdentityCredential(client_id=settings.identity_client_id, transport=transport(open_direct_session()))
-
-
-def _session() -> aiohttp.ClientSession:
-    """The session for the app's own storage account and platform vault."""
-    connector = aiohttp.TCPConnector(ssl=ssl.create_default_context(), limit=100)
-    return aiohttp.ClientSession(
-        connector=connector, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False, trust_env=False
-    )
-
-
-def _sealing_key(settings: Settings, identity: ManagedIdentityCredential, clock: Clock) -> VaultSealingKey:
-    parts = urlsplit(settings.sealing_key)
-    client = KeyClient(
-        f"{parts.scheme}://{parts.netloc}",
-        identity,
-        verify_challenge_resource=settings.cloud.verify_challenge_resource,
-        transport=transport(_session()),
-    )
-    return VaultSealingKey(client, parts.path.split("/")[2], clock)

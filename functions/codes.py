@@ -44,7 +44,7 @@ class Code:
 # fmt: off
 CODES: Mapping[str, Code] = MappingProxyType({
     "invalid_request": Code(InvalidRequestError, "The request is malformed; the detail says how."),
-    "malformed_json": Code(InvalidRequestError, "The body is not acceptable JSON: syntax, encoding, depth, numbers, NUL, or a member twice."),
+    "malformed_json": Code(InvalidRequestError, "The body is not acceptable JSON; the detail says why."),
     "missing_body": Code(InvalidRequestError, "The operation needs a body."),
     "unexpected_body": Code(InvalidRequestError, "The operation takes no body."),
     "missing_field": Code(InvalidRequestError, "A required field or parameter is not there."),
@@ -58,7 +58,7 @@ CODES: Mapping[str, Code] = MappingProxyType({
     "title_invalid": Code(InvalidRequestError, "A title is empty, too long, or holds unprintable characters."),
     "guid_invalid": Code(InvalidRequestError, "A tenant or object id is not a GUID."),
     "email_invalid": Code(InvalidRequestError, "This is not an e-mail address."),
-    "email_outside_home_tenant": Code(InvalidRequestError, "Users of other tenants are added by object id, not by e-mail."),
+    "email_outside_home_tenant": Code(InvalidRequestError, "Users of other tenants are added by object id."),
     "expiry_invalid": Code(InvalidRequestError, "The expiry has passed."),
     "overlap_invalid": Code(InvalidRequestError, "The overlap of an API key's rotation is out of bounds."),
     "group_unknown": Code(InvalidRequestError, "A group named in the body does not exist."),

@@ -1,7 +1,8 @@
 """What the API offers: one `Operation` per function, from which routing, checks, answers and OpenAPI all follow.
 
-Invariants: an operation's `name` is its function's name and its OpenAPI operationId; whoever calls needs exactly the
-permission that the operation names, and that is checked before its handler runs.
+Invariants: an operation's `name` is its function's name and its OpenAPI operationId; whoever calls needs the permission
+that the operation names, and that is checked before its handler runs; an operation is public exactly if its handler is
+static.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -11,9 +12,8 @@ from enum import StrEnum
 from core.domain.accounts import Principal, PrincipalKind
 from core.domain.callers import Actor, ActorKind, Caller
 from core.domain.permissions import Permission
-from core.errors import NotAuthenticatedError
+from core.wiring import App
 from functions.models.base import AnswerModel, NoQuery, QueryModel, RequestModel
-from functions.services import Services
 
 #: The host's route prefix (host.json has it, too).
 API = "/api"
@@ -42,7 +42,7 @@ class Call[Body, Query]:
     the stored row's ETag out of `If-Match`; a handler of an operation that demands one finds it there.
     """
 
-    identity: Caller | None
+    caller: Caller
     principal: Principal | None
     path: Mapping[str, str]
     body: Body
@@ -50,11 +50,11 @@ class Call[Body, Query]:
     etag: str | None = None
 
     @property
-    def caller(self) -> Caller:
-        """Who calls; NotAuthenticatedError in a public operation without credentials."""
-        if self.identity is None:
-            raise NotAuthenticatedError("This needs a signed-in user, a service principal or an API key.")
-        return self.identity
+    def membership(self) -> Principal:
+        """What the caller is in the account, in an operation that needs a permission there."""
+        if self.principal is None:
+            raise LookupError("an operation without a permission in an account knows no principal")
+        return self.principal
 
     @property
     def account(self) -> str:
@@ -93,7 +93,14 @@ class Answer:
     location: str | None = None
 
 
-type Handler = Callable[[Services, Call], Awaitable[Answer]]  # type: ignore[type-arg]  # every handler has its own body type
+@dataclass(frozen=True, slots=True)
+class Static:
+    """The handler of a public operation: it knows no caller and needs no service."""
+
+    answer: Callable[[], Answer]
+
+
+type Handler = Callable[[App, Call], Awaitable[Answer]]  # type: ignore[type-arg]  # every handler has its own body type
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +117,7 @@ class Operation:
     route: str
     summary: str
     needs: Permission | Openness
-    handler: Handler
+    handler: Handler | Static
     tag: str
     description: str = ""
     body: type[RequestModel] | None = None

@@ -44,7 +44,7 @@ def decoded(cursor: str) -> str:
     try:
         return base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()
     except (binascii.Error, ValueError):
-        raise _invalid() from None
+        raise invalid_cursor() from None
 
 
 async def sealed(sealer: Sealer, account: str, list_: str, position: str | None) -> str | None:
@@ -59,16 +59,17 @@ async def opened(sealer: Sealer, account: str, list_: str, cursor: str | None) -
     if cursor is None:
         return None
     if not cursor.isascii():
-        raise _invalid()
+        raise invalid_cursor()
     try:
         return (await sealer.open(_binding(account, list_), cursor)).decode().reveal()
     except IntegrityError:
-        raise _invalid() from None
+        raise invalid_cursor() from None
 
 
 def _binding(account: str, list_: str) -> Binding:
     return Binding(account, PAGE_CURSOR, account, list_)
 
 
-def _invalid() -> InvalidRequestError:
+def invalid_cursor() -> InvalidRequestError:
+    """Return the refusal of a `next` that is not this list's."""
     return InvalidRequestError("`next` is not one that this list gave out.", code="invalid_cursor", field="next")

@@ -7,8 +7,9 @@ carries the correlation id that the log lines have.
 import hashlib
 import logging
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager
+from functools import partial
 from time import perf_counter
 
 import azure.functions as func
@@ -22,13 +23,15 @@ from core.domain.identifiers import IdKind, is_id
 from core.domain.permissions import RULES
 from core.domain.permissions import Scope as PermissionScope
 from core.errors import InvalidRequestError, KeystewardError, NotFoundError
-from core.services.idempotency import Attempt, Scope
+from core.services.access import Access
+from core.services.idempotency import Scope
+from core.wiring import App
 from functions import caller, etags, logs
 from functions.answers import Rendered, render, render_problem
 from functions.bodies import canonical_body
-from functions.operations import Call, Openness, Operation, Precondition
+from functions.once import Once
+from functions.operations import Call, Openness, Operation, Precondition, Static
 from functions.problems import InternalError, PreconditionRequiredError
-from functions.services import Services
 from functions.validation import read_body, read_query
 from functions.work import Work, working
 
@@ -53,7 +56,7 @@ _tracer = trace.get_tracer("keysteward")
 class Pipeline:
     """Answers requests; `app` gives the wired services when the first request needs them."""
 
-    def __init__(self, app: Callable[[], Services], *, platform_authentication: bool) -> None:
+    def __init__(self, app: Callable[[], Awaitable[App]], *, platform_authentication: bool) -> None:
         self._app = app
         self._platform_authentication = platform_authentication
 
@@ -78,67 +81,41 @@ class Pipeline:
             return render_problem(internal, correlation_id)
 
     async def _checked(self, operation: Operation, req: func.HttpRequest) -> Rendered:
-        identity = await self._identity(operation, req)
+        if isinstance(operation.handler, Static):
+            read_query(operation.query, req.params)
+            return render(operation.handler.answer(), operation.status)
+        app = await self._app()
+        identity = await caller.resolve(req, app.verify_api_key, platform_authentication=self._platform_authentication)
         path = _path(operation, req.route_params)
-        principal = await self._permitted(operation, identity, path)
+        principal = await _permitted(app.access, operation, identity, path)
         query = read_query(operation.query, req.params)
         canonical = _body(operation, req)
         body = read_body(operation.body, canonical) if operation.body else None
         call = Call(identity, principal, path, body, query, _etag(operation, req))
+        work = partial(operation.handler, app, call)
         scope = _scope(operation, req, call)
         if scope is None:
-            return render(await operation.handler(self._app(), call), operation.status)
-        return await self._once(operation, call, scope, _fingerprint(req, canonical))
+            return render(await work(), operation.status)
+        once = Once(app.idempotency, scope, _fingerprint(req, canonical))
+        return await once.rendered(work, operation.status)
 
-    async def _identity(self, operation: Operation, req: func.HttpRequest) -> Caller | None:
-        if operation.needs is Openness.PUBLIC:
-            return None
-        return await caller.resolve(
-            req, self._app().verify_api_key, platform_authentication=self._platform_authentication
-        )
 
-    async def _permitted(
-        self, operation: Operation, identity: Caller | None, path: Mapping[str, str]
-    ) -> Principal | None:
-        """Return what the caller is in the route's account, if it may do this there.
+async def _permitted(
+    access: Access, operation: Operation, identity: Caller, path: Mapping[str, str]
+) -> Principal | None:
+    """Return what the caller is in the route's account, if it may do this there.
 
-        An operation on groups without one in its route spans all groups that the caller sees: its handler filters them.
-        """
-        if identity is None or isinstance(operation.needs, Openness):
-            return None
-        access, scope = self._app().access, RULES[operation.needs].scope
-        if scope is PermissionScope.PLATFORM:
-            access.require_platform(identity, operation.needs)
-            return None
-        if scope is PermissionScope.GROUP and "group" not in path:
-            return await access.resolve(identity, path["account"])
-        return await access.require(identity, path["account"], operation.needs, path.get("group"))
-
-    async def _once(self, operation: Operation, call: Call[object, object], scope: Scope, fingerprint: str) -> Rendered:
-        idempotency = self._app().idempotency
-        attempt = await idempotency.begin(scope, fingerprint)
-        if attempt.replay is not None:
-            return Rendered.replayed(attempt.replay)
-        try:
-            rendered = render(await operation.handler(self._app(), call), operation.status)
-        except KeystewardError as error:
-            rendered = render_problem(error, correlation.current.get())
-        except Exception:
-            await self._settle(attempt, None)
-            raise
-        await self._settle(attempt, rendered if rendered.status < _SERVER_FAULT else None)
-        return rendered
-
-    async def _settle(self, attempt: Attempt, rendered: Rendered | None) -> None:
-        """Keep the answer, or forget the attempt; the caller gets its answer even if that fails."""
-        idempotency = self._app().idempotency
-        try:
-            if rendered is None:
-                await idempotency.abandon(attempt)
-            else:
-                await idempotency.finish(attempt, rendered.kept())
-        except KeystewardError as error:
-            logs.event(_log, logging.WARNING, "idempotent answer not kept", code=error.code)
+    An operation on groups without one in its route spans all groups that the caller sees: its handler filters them.
+    """
+    if isinstance(operation.needs, Openness):
+        return None
+    scope = RULES[operation.needs].scope
+    if scope is PermissionScope.PLATFORM:
+        access.require_platform(identity, operation.needs)
+        return None
+    if scope is PermissionScope.GROUP and "group" not in path:
+        return await access.resolve(identity, path["account"])
+    return await access.require(identity, path["account"], operation.needs, path.get("group"))
 
 
 def _path(operation: Operation, route_params: Mapping[str, str]) -> dict[str, str]:

@@ -8,6 +8,4 @@ def visible_groups(principal: Principal, permission: Permission) -> frozenset[st
     """Return the groups on which `principal` holds `permission`, a read; None for all groups of the account."""
     if sees_every_group(principal):
         return None
-    return frozenset(
-        group for group in principal.groups if decide(principal, group, permission) is Decision.ALLOWED
-    )
+    return frozenset(group for group in principal.groups if decide(principal, group, permission) is Decision.ALLOWED)

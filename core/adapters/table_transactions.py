@@ -12,9 +12,9 @@ from azure.core import MatchConditions
 from azure.data.tables import TableTransactionError, UpdateMode
 
 from core.adapters.concurrency import each
-from core.adapters.storage_errors import storage_errors
+from core.adapters.storage_errors import storage_errors, translated
 from core.adapters.table_rows import WHAT, RowWrite, TableRows
-from core.errors import AlreadyExistsError, StaleWriteError
+from core.errors import AlreadyExistsError, NotFoundError, StaleWriteError
 
 type Operation = tuple[str, Mapping[str, Any]] | tuple[str, Mapping[str, Any], Mapping[str, Any]]
 
@@ -26,7 +26,7 @@ _OPERATION_BYTES = 1_500
 _MAX_REFUSALS = 3
 _CONCURRENT_TRANSACTIONS = 4
 _CONCURRENT_ROWS = 8
-_REFUSALS = frozenset({404, 409, 412})
+_REFUSALS = (NotFoundError, AlreadyExistsError, StaleWriteError)
 
 
 async def write_rows(rows: TableRows, writes: Sequence[RowWrite]) -> set[str]:
@@ -68,7 +68,7 @@ async def _try(rows: TableRows, batch: Sequence[RowWrite]) -> int | None:
         try:
             await rows.table.submit_transaction([_operation(write) for write in batch])
         except TableTransactionError as error:
-            if error.status_code not in _REFUSALS:
+            if not isinstance(translated(error, WHAT), _REFUSALS):
                 raise
             # The SDK's `index` is 0 both for the first row and for "unknown".
             named = re.match(r"(\d+):", error.message)

@@ -101,7 +101,7 @@ class ApiKeys:
         if old.value.replaced_by is not None or not old.value.active_at(now):
             raise ConflictError("Only an API key that is active can be rotated.", code="api_key_not_active")
         issued = await self._issue(account, application, rotation.expires_on)
-        ends = now + rotation.overlap
+        ends = min(now + rotation.overlap, old.value.expires_on or now + rotation.overlap)
         successor = issued.api_key.value.id
         try:
             await self._replace(replace(old.value, expires_on=ends, replaced_by=successor), old.etag)

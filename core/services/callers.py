@@ -29,9 +29,9 @@ class Callers:
         """Return what `caller` is in `account`, or None."""
         if caller.kind is CallerKind.API_KEY:
             return await self._application(caller, account)
-        if caller.tenant_id is None or caller.object_id is None:
+        identity = _identity(caller)
+        if identity is None:
             return None
-        identity = entra_principal_id(caller.tenant_id, caller.object_id)
         found = await self._bound(caller, account, identity)
         if found is None:
             linked = (await self._identities.memberships(identity)).get(account)
@@ -42,9 +42,10 @@ class Callers:
         """Return the ids of the accounts that may know `caller`, invitations included, in order."""
         if caller.kind is CallerKind.API_KEY:
             return (caller.account,) if caller.account else ()
-        if caller.tenant_id is None or caller.object_id is None:
+        identity = _identity(caller)
+        if identity is None:
             return ()
-        known = set(await self._identities.memberships(entra_principal_id(caller.tenant_id, caller.object_id)))
+        known = set(await self._identities.memberships(identity))
         invited_as = self._trusted_email(caller)
         if invited_as:
             known |= set(await self._identities.memberships(email_principal_id(invited_as)))
@@ -90,10 +91,13 @@ class Callers:
 
 
 def _is_bound_to(principal: Principal, caller: Caller) -> bool:
-    if principal.tenant_id is None or principal.object_id is None or caller.tenant_id is None:
-        return False
-    same_tenant = principal.tenant_id.lower() == caller.tenant_id.lower()
-    same_object = principal.object_id.lower() == (caller.object_id or "").lower()
     # A person never acts as an application: applications perform cryptographic operations, people do not.
     fits = principal.kind is PrincipalKind.USER or caller.kind is CallerKind.SERVICE_PRINCIPAL
-    return same_tenant and same_object and fits
+    bound_to = _identity(principal)
+    return fits and bound_to is not None and bound_to == _identity(caller)
+
+
+def _identity(one: Principal | Caller) -> str | None:
+    if one.tenant_id is None or one.object_id is None:
+        return None
+    return entra_principal_id(one.tenant_id, one.object_id)

@@ -104,7 +104,7 @@ class ApplicationDraft(RequestModel):
     """A new application and its roles in groups, by group id."""
 
     title: Title
-    groups: Roles = {}
+    groups: Roles = Field(default_factory=dict)
     service_principal: ServicePrincipalModel | None = None
 
 

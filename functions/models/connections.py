@@ -1,7 +1,6 @@
 """Connections on the wire: given with secrets, shown without."""
 
-from datetime import datetime
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Discriminator, Field, Tag
 
@@ -18,20 +17,17 @@ from core.domain.connection_drafts import (
 )
 from core.domain.connections import (
     Connection,
-    ConnectionCause,
-    ConnectionReport,
-    ConnectionStage,
     Credential,
     CredentialKind,
-    PermissionState,
     TlsSettings,
-    VaultType,
 )
 from core.domain.group_drafts import GroupChanges
-from functions.models.base import AnswerModel, Guid, Moment, Pem, RequestModel, Secret, SecretPem
+from functions.models.base import Guid, Moment, Pem, RequestModel, Secret, SecretPem
 
 _ENDPOINT = Annotated[str, Field(max_length=500, examples=["https://login.example.org"])]
 ResourceId = Annotated[str, Field(min_length=1, max_length=500, description="An ARM resource id.")]
+
+_NO_TLS = TlsSettings()
 
 
 class CloudModel(RequestModel):
@@ -98,7 +94,7 @@ class TlsModel(RequestModel):
     validate_host: bool = True
     client_certificate_pem: SecretPem | None = None
 
-    def draft(self, present: TlsSettings = TlsSettings()) -> TlsDraft:
+    def draft(self, present: TlsSettings = _NO_TLS) -> TlsDraft:
         """Return it for the service; what is left out stays as it is at `present`."""
         given = self.model_fields_set
         return TlsDraft(
@@ -214,9 +210,7 @@ def credential_draft(credential: AnyCredential, tenant_id: str | None, client_id
     match credential:
         case ClientSecretModel():
             ids = (_required(tenant_id, "tenant_id"), _required(client_id, "client_id"))
-            return CredentialDraft(
-                CredentialKind.CLIENT_SECRET, *ids, credential.secret or KEEP, credential.expires_on
-            )
+            return CredentialDraft(CredentialKind.CLIENT_SECRET, *ids, credential.secret or KEEP, credential.expires_on)
         case ClientCertificateModel():
             ids = (_required(tenant_id, "tenant_id"), _required(client_id, "client_id"))
             return CredentialDraft(CredentialKind.CLIENT_CERTIFICATE, *ids, credential.certificate_pem or KEEP)

@@ -8,6 +8,8 @@ from functions.models.accounts import GroupId
 from functions.models.base import AnswerModel, Page
 from functions.paging import PageQuery
 
+SeverityWord = Literal["critical", "warning", "notice"]
+
 
 class FindingsQuery(PageQuery):
     """Which findings."""
@@ -20,7 +22,7 @@ class FindingAnswer(AnswerModel):
 
     id: str
     code: FindingCode
-    severity: Literal["critical", "warning", "notice"]
+    severity: SeverityWord
     group: str
     key: str | None
     detail: str

@@ -9,21 +9,25 @@ from pydantic import ConfigDict, Field
 from core.domain.connection_drafts import KEEP
 from core.domain.group_drafts import GroupChanges, NewGroup
 from core.domain.groups import ConnectionState, EscrowSettings, Group, GroupKind, SyncSchedule
+from core.errors import ConflictError
 from functions.models.base import AnswerModel, Description, Page, RequestModel, Title
 from functions.models.connection_answers import ConnectionAnswer, ReportAnswer, VaultAnswer
 from functions.models.connections import ConnectionModel, ConnectionPatch, ResourceId
 from functions.models.jobs import ActorAnswer
+
+_SCHEDULE = SyncSchedule()
+_ESCROW = EscrowSettings()
 
 
 class ScheduleModel(RequestModel):
     """When a group syncs by itself. In a change, what is left out stays."""
 
     cron: Annotated[str, Field(min_length=9, max_length=100, description="Five fields.", examples=["0 2 * * *"])] = (
-        SyncSchedule.cron
+        _SCHEDULE.cron
     )
-    time_zone: Annotated[str, Field(min_length=1, max_length=64, examples=["Europe/Zurich"])] = SyncSchedule.time_zone
-    full_every_days: int = SyncSchedule.full_every_days
-    paused: bool = SyncSchedule.paused
+    time_zone: Annotated[str, Field(min_length=1, max_length=64, examples=["Europe/Zurich"])] = _SCHEDULE.time_zone
+    full_every_days: int = _SCHEDULE.full_every_days
+    paused: bool = _SCHEDULE.paused
 
     def applied_to(self, present: SyncSchedule) -> SyncSchedule:
         """Return `present` with what is given."""
@@ -33,8 +37,8 @@ class ScheduleModel(RequestModel):
 class EscrowModel(RequestModel):
     """Whether keys are escrowed, and how many generations of each stay. In a change, what is left out stays."""
 
-    enabled: bool = EscrowSettings.enabled
-    keep_generations: int = EscrowSettings.keep_generations
+    enabled: bool = _ESCROW.enabled
+    keep_generations: int = _ESCROW.keep_generations
 
     def applied_to(self, present: EscrowSettings) -> EscrowSettings:
         """Return `present` with what is given."""
@@ -77,8 +81,8 @@ class GroupDraft(RequestModel):
             description=self.description,
             connection=self.connection.draft() if self.connection else None,
             vault=self.vault,
-            schedule=self.schedule.applied_to(SyncSchedule()),
-            escrow=self.escrow.applied_to(EscrowSettings()),
+            schedule=self.schedule.applied_to(_SCHEDULE),
+            escrow=self.escrow.applied_to(_ESCROW),
         )
 
 
@@ -93,12 +97,12 @@ class GroupPatch(RequestModel):
     escrow: EscrowModel | None = None
 
     def changes(self, present: Group) -> GroupChanges:
-        """Return the changes of `present` for the services."""
+        """Return the changes of `present` for the services; ConflictError `group_kind`."""
         changes = GroupChanges()
         if self.connection is not None and present.connection is not None:
             changes = self.connection.changes(present.connection)
         elif self.connection is not None:
-            changes = GroupChanges(proxy=None)
+            raise ConflictError("A source group has no connection.", code="group_kind", field="connection")
         return replace(
             changes,
             title=KEEP if self.title is None else self.title,

@@ -1,6 +1,5 @@
 """One key on the wire, with its versions, escrow generations, drift and history. No material of any kind."""
 
-from collections.abc import Iterator
 from datetime import datetime
 from typing import Self
 
@@ -43,6 +42,28 @@ class VersionAnswer(AnswerModel):
     exportable: bool
     managed: bool
     public_key: PublicKeyAnswer
+
+    @classmethod
+    def shown(cls, key: VirtualKey, version: KeyVersion, number: int, group: Group, now: datetime) -> Self:
+        """Show a version of `key` as of `now`."""
+        return cls(
+            id=version.id,
+            number=number,
+            kid=f"{group.vault.uri}/keys/{key.azure_name}/{version.id}" if group.vault else None,
+            state=state_at(key.presence, version.validity, now),
+            enabled=version.validity.enabled,
+            not_before=version.validity.not_before,
+            expires_on=version.validity.expires_on,
+            created_on=version.created_on,
+            updated_on=version.updated_on,
+            type=version.type,
+            size=version.size,
+            operations=version.operations,
+            tags=dict(version.tags),
+            exportable=version.exportable,
+            managed=version.managed,
+            public_key=PublicKeyAnswer.of(version.public_key),
+        )
 
 
 class VersionPage(Page[VersionAnswer]):
@@ -172,7 +193,10 @@ class KeyAnswer(AnswerModel):
             operations=current.operations if current else (),
             tags=dict(current.tags) if current else {},
             deletion=DeletionAnswer.of(key.deletion) if key.deletion else None,
-            versions=tuple(newest_versions(key, group, now, slice(SHOWN))),
+            versions=tuple(
+                VersionAnswer.shown(key, version, number, group, now)
+                for number, version in list(enumerate(key.versions, 1))[::-1][:SHOWN]
+            ),
             versions_total=len(key.versions),
             escrow=tuple(GenerationAnswer.of(each) for each in reversed(key.escrow)),
             escrow_pending=_escrow_pending(key),
@@ -182,34 +206,6 @@ class KeyAnswer(AnswerModel):
             history=tuple(HistoryAnswer.of(each) for each in key.history[::-1][:SHOWN]),
             history_total=len(key.history),
         )
-
-
-def newest_versions(key: VirtualKey, group: Group, now: datetime, which: slice) -> Iterator[VersionAnswer]:
-    """Show those of the key's versions, counted from the newest."""
-    numbered = list(enumerate(key.versions, 1))[::-1]
-    for number, version in numbered[which]:
-        yield _version(key, version, number, group, now)
-
-
-def _version(key: VirtualKey, version: KeyVersion, number: int, group: Group, now: datetime) -> VersionAnswer:
-    return VersionAnswer(
-        id=version.id,
-        number=number,
-        kid=f"{group.vault.uri}/keys/{key.azure_name}/{version.id}" if group.vault else None,
-        state=state_at(key.presence, version.validity, now),
-        enabled=version.validity.enabled,
-        not_before=version.validity.not_before,
-        expires_on=version.validity.expires_on,
-        created_on=version.created_on,
-        updated_on=version.updated_on,
-        type=version.type,
-        size=version.size,
-        operations=version.operations,
-        tags=dict(version.tags),
-        exportable=version.exportable,
-        managed=version.managed,
-        public_key=PublicKeyAnswer.of(version.public_key),
-    )
 
 
 def _escrow_pending(key: VirtualKey) -> bool:

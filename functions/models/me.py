@@ -19,7 +19,7 @@ class CallerAnswer(AnswerModel):
 
 
 class MyGroupAnswer(AnswerModel):
-    """A group that the caller sees; `role` is null where an account role shows it. `external`: a vault holds its keys."""
+    """A group of the caller. `external`: a vault holds its keys; `role` is null where an account role shows it."""
 
     id: str
     title: str

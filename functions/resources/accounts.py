@@ -3,45 +3,45 @@
 from typing import Any
 
 from core.domain.permissions import Permission
+from core.wiring import App
 from functions.models.accounts import AccountAnswer, AccountDraft, AccountPage
 from functions.models.base import NoQuery
 from functions.models.me import MeAnswer
 from functions.operations import Answer, Call, Openness, Operation, Precondition
 from functions.paging import PageQuery, encoded
-from functions.services import Services
 
 _TAG = "Accounts"
 _ROUTE = "v1/accounts"
 
 
-async def get_me(services: Services, call: Call[None, NoQuery]) -> Answer:
+async def get_me(app: App, call: Call[None, NoQuery]) -> Answer:
     """Answer who the caller is."""
-    return Answer(MeAnswer.of(await services.who_am_i(call.caller)))
+    return Answer(MeAnswer.of(await app.who_am_i(call.caller)))
 
 
-async def create_account(services: Services, call: Call[AccountDraft, NoQuery]) -> Answer:
+async def create_account(app: App, call: Call[AccountDraft, NoQuery]) -> Answer:
     """Create an account."""
-    created = await services.create_account(call.caller, call.body.title)
+    created = await app.create_account(call.caller, call.body.title)
     location = f"{_ROUTE}/{created.value.id}"
     return Answer(AccountAnswer.of(created.value), etag=created.etag, location=location)
 
 
-async def list_accounts(services: Services, call: Call[None, PageQuery]) -> Answer:
+async def list_accounts(app: App, call: Call[None, PageQuery]) -> Answer:
     """Answer a page of the caller's accounts."""
-    page = await services.accounts.mine(call.caller, after=call.query.after, limit=call.query.limit)
+    page = await app.accounts.mine(call.caller, after=call.query.after, limit=call.query.limit)
     items = tuple(AccountAnswer.of(stored.value) for stored in page.items)
     return Answer(AccountPage(items=items, next=encoded(page.next)))
 
 
-async def get_account(services: Services, call: Call[None, NoQuery]) -> Answer:
+async def get_account(app: App, call: Call[None, NoQuery]) -> Answer:
     """Answer one account."""
-    stored = await services.accounts.get(call.caller, call.account)
+    stored = await app.accounts.get(call.caller, call.account)
     return Answer(AccountAnswer.of(stored.value), etag=stored.etag)
 
 
-async def update_account(services: Services, call: Call[AccountDraft, Any]) -> Answer:
+async def update_account(app: App, call: Call[AccountDraft, Any]) -> Answer:
     """Rename an account."""
-    renamed = await services.accounts.rename(call.caller, call.account, call.body.title, call.etag)
+    renamed = await app.accounts.rename(call.caller, call.account, call.body.title, call.etag)
     return Answer(AccountAnswer.of(renamed.value), etag=renamed.etag)
 
 

@@ -5,56 +5,52 @@ from datetime import timedelta
 
 from core.domain.permissions import Permission
 from core.services.api_keys import IssuedApiKey, Rotation
+from core.wiring import App
 from functions.models.api_keys import ApiKeyAnswer, ApiKeyDraft, ApiKeyPage, ApiKeyRotation, IssuedApiKeyAnswer
 from functions.models.base import NoQuery
 from functions.operations import Answer, Call, Operation, Precondition
 from functions.paging import PageQuery, encoded
-from functions.services import Services
 
 _TAG = "API keys"
 _ROUTE = "v1/accounts/{account}/applications/{application}/api-keys"
 _ONE = f"{_ROUTE}/{{api_key}}"
 
 
-async def issue_api_key(services: Services, call: Call[ApiKeyDraft, NoQuery]) -> Answer:
+async def issue_api_key(app: App, call: Call[ApiKeyDraft, NoQuery]) -> Answer:
     """Issue an API key."""
     application = call.path["application"]
-    issued = await services.api_keys.issue(call.caller, call.account, application, call.body.expires_on)
+    issued = await app.api_keys.issue(call.caller, call.account, application, call.body.expires_on)
     return _issued(issued, call.path)
 
 
-async def list_api_keys(services: Services, call: Call[None, PageQuery]) -> Answer:
+async def list_api_keys(app: App, call: Call[None, PageQuery]) -> Answer:
     """Answer a page of an application's API keys."""
-    page = await services.api_keys.page(
+    page = await app.api_keys.page(
         call.caller, call.account, call.path["application"], after=call.query.after, limit=call.query.limit
     )
     items = tuple(ApiKeyAnswer.of(stored.value) for stored in page.items)
     return Answer(ApiKeyPage(items=items, next=encoded(page.next)))
 
 
-async def get_api_key(services: Services, call: Call[None, NoQuery]) -> Answer:
+async def get_api_key(app: App, call: Call[None, NoQuery]) -> Answer:
     """Answer one API key, without the key."""
     path = call.path
-    stored = await services.api_keys.get(call.caller, call.account, path["application"], path["api_key"])
+    stored = await app.api_keys.get(call.caller, call.account, path["application"], path["api_key"])
     return Answer(ApiKeyAnswer.of(stored.value), etag=stored.etag)
 
 
-async def rotate_api_key(services: Services, call: Call[ApiKeyRotation, NoQuery]) -> Answer:
+async def rotate_api_key(app: App, call: Call[ApiKeyRotation, NoQuery]) -> Answer:
     """Issue an API key in place of another."""
     path = call.path
     rotation = Rotation(timedelta(seconds=call.body.overlap_seconds), call.body.expires_on, call.etag)
-    issued = await services.api_keys.rotate(
-        call.caller, call.account, path["application"], path["api_key"], rotation
-    )
+    issued = await app.api_keys.rotate(call.caller, call.account, path["application"], path["api_key"], rotation)
     return _issued(issued, path)
 
 
-async def revoke_api_key(services: Services, call: Call[None, NoQuery]) -> Answer:
+async def revoke_api_key(app: App, call: Call[None, NoQuery]) -> Answer:
     """Revoke an API key."""
     path = call.path
-    revoked = await services.api_keys.revoke(
-        call.caller, call.account, path["application"], path["api_key"], call.etag
-    )
+    revoked = await app.api_keys.revoke(call.caller, call.account, path["application"], path["api_key"], call.etag)
     return Answer(ApiKeyAnswer.of(revoked.value), etag=revoked.etag)
 
 

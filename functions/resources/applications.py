@@ -2,6 +2,7 @@
 
 from core.domain.permissions import Permission
 from core.services.applications import ApplicationChange, ServicePrincipal
+from core.wiring import App
 from functions.models.accounts import (
     ApplicationDraft,
     ApplicationPatch,
@@ -12,7 +13,6 @@ from functions.models.accounts import (
 from functions.models.base import NoQuery
 from functions.operations import Answer, Call, Operation, Precondition
 from functions.paging import PageQuery, encoded
-from functions.services import Services
 
 _TAG = "Applications"
 _ROUTE = "v1/accounts/{account}/applications"
@@ -20,53 +20,53 @@ _ONE = f"{_ROUTE}/{{application}}"
 _BINDING = f"{_ONE}/service-principal"
 
 
-async def create_application(services: Services, call: Call[ApplicationDraft, NoQuery]) -> Answer:
+async def create_application(app: App, call: Call[ApplicationDraft, NoQuery]) -> Answer:
     """Create an application."""
     draft = call.body
     bound_to = _service_principal(draft.service_principal) if draft.service_principal else None
-    created = await services.applications.create(call.caller, call.account, draft.title, draft.groups, bound_to)
+    created = await app.applications.create(call.caller, call.account, draft.title, draft.groups, bound_to)
     location = f"v1/accounts/{call.account}/applications/{created.value.id}"
     return Answer(PrincipalAnswer.shown(created.value), etag=created.etag, location=location)
 
 
-async def list_applications(services: Services, call: Call[None, PageQuery]) -> Answer:
+async def list_applications(app: App, call: Call[None, PageQuery]) -> Answer:
     """Answer a page of applications."""
     query = call.query
-    page = await services.applications.page(call.caller, call.account, after=query.after, limit=query.limit)
+    page = await app.applications.page(call.caller, call.account, after=query.after, limit=query.limit)
     items = tuple(PrincipalAnswer.shown(stored.value) for stored in page.items)
     return Answer(PrincipalPage(items=items, next=encoded(page.next)))
 
 
-async def get_application(services: Services, call: Call[None, NoQuery]) -> Answer:
+async def get_application(app: App, call: Call[None, NoQuery]) -> Answer:
     """Answer one application."""
-    stored = await services.applications.get(call.caller, call.account, call.path["application"])
+    stored = await app.applications.get(call.caller, call.account, call.path["application"])
     return Answer(PrincipalAnswer.shown(stored.value), etag=stored.etag)
 
 
-async def update_application(services: Services, call: Call[ApplicationPatch, NoQuery]) -> Answer:
+async def update_application(app: App, call: Call[ApplicationPatch, NoQuery]) -> Answer:
     """Change an application."""
     change = ApplicationChange(call.body.title, call.body.groups, call.body.disabled)
     application = call.path["application"]
-    changed = await services.applications.update(call.caller, call.account, application, change, call.etag)
+    changed = await app.applications.update(call.caller, call.account, application, change, call.etag)
     return Answer(PrincipalAnswer.shown(changed.value), etag=changed.etag)
 
 
-async def delete_application(services: Services, call: Call[None, NoQuery]) -> Answer:
+async def delete_application(app: App, call: Call[None, NoQuery]) -> Answer:
     """Delete an application."""
-    await services.applications.delete(call.caller, call.account, call.path["application"], call.etag)
+    await app.applications.delete(call.caller, call.account, call.path["application"], call.etag)
     return Answer()
 
 
-async def bind_application(services: Services, call: Call[ServicePrincipalModel, NoQuery]) -> Answer:
+async def bind_application(app: App, call: Call[ServicePrincipalModel, NoQuery]) -> Answer:
     """Bind an application to a service principal."""
     to = _service_principal(call.body)
-    bound = await services.applications.bind(call.caller, call.account, call.path["application"], to, call.etag)
+    bound = await app.applications.bind(call.caller, call.account, call.path["application"], to, call.etag)
     return Answer(PrincipalAnswer.shown(bound.value), etag=bound.etag)
 
 
-async def unbind_application(services: Services, call: Call[None, NoQuery]) -> Answer:
+async def unbind_application(app: App, call: Call[None, NoQuery]) -> Answer:
     """Bind an application to no service principal."""
-    bound = await services.applications.bind(call.caller, call.account, call.path["application"], None, call.etag)
+    bound = await app.applications.bind(call.caller, call.account, call.path["application"], None, call.etag)
     return Answer(PrincipalAnswer.shown(bound.value), etag=bound.etag)
 
 

@@ -1,23 +1,29 @@
 """Findings: what somebody should look at."""
 
+from collections.abc import Mapping
+
 from core.domain.permissions import Permission
-from core.services.findings import Finding
-from functions.models.findings import FindingAnswer, FindingPage, FindingsQuery
+from core.services.findings import Finding, Severity
+from core.wiring import App
+from functions.models.findings import FindingAnswer, FindingPage, FindingsQuery, SeverityWord
 from functions.operations import Answer, Call, Operation
 from functions.paging import encoded
-from functions.services import Services
 from functions.visibility import visible_groups
 
+_WORDS: Mapping[Severity, SeverityWord] = {
+    Severity.CRITICAL: "critical",
+    Severity.WARNING: "warning",
+    Severity.NOTICE: "notice",
+}
 
-async def list_findings(services: Services, call: Call[None, FindingsQuery]) -> Answer:
+
+async def list_findings(app: App, call: Call[None, FindingsQuery]) -> Answer:
     """Answer a page of the findings that the caller sees."""
     query = call.query
     if query.group is not None:
-        await services.access.require(call.caller, call.account, Permission.FINDING_READ, query.group)
+        await app.access.require(call.caller, call.account, Permission.FINDING_READ, query.group)
     visible = visible_groups(call.membership, Permission.FINDING_READ)
-    findings, following = await services.findings.page(
-        call.account, group=query.group, after=query.after, limit=query.limit
-    )
+    findings, following = await app.findings.page(call.account, group=query.group, after=query.after, limit=query.limit)
     items = tuple(_shown(finding) for finding in findings if visible is None or finding.group in visible)
     return Answer(FindingPage(items=items, next=encoded(following)))
 
@@ -26,7 +32,7 @@ def _shown(finding: Finding) -> FindingAnswer:
     return FindingAnswer(
         id=finding.id,
         code=finding.code,
-        severity=finding.severity.word,
+        severity=_WORDS[finding.severity],
         group=finding.group,
         key=finding.key,
         detail=finding.detail,

@@ -2,45 +2,45 @@
 
 from core.domain.permissions import Permission
 from core.services.group_members import NewGrant
+from core.wiring import App
 from functions.models.accounts import GroupGrantDraft, GroupMemberAnswer, GroupMemberPage
 from functions.models.base import NoQuery
 from functions.operations import Answer, Call, Operation, Precondition
 from functions.paging import PageQuery, encoded
-from functions.services import Services
 
 _TAG = "Group members"
 _ROUTE = "v1/accounts/{account}/groups/{group}/members"
 _ONE = f"{_ROUTE}/{{principal}}"
 
 
-async def list_group_members(services: Services, call: Call[None, PageQuery]) -> Answer:
+async def list_group_members(app: App, call: Call[None, PageQuery]) -> Answer:
     """Answer a page of a group's members."""
-    page = await services.group_members.page(
+    page = await app.group_members.page(
         call.caller, call.account, call.group, after=call.query.after, limit=call.query.limit
     )
     items = tuple(GroupMemberAnswer.shown(stored.value, call.group) for stored in page.items)
     return Answer(GroupMemberPage(items=items, next=encoded(page.next)))
 
 
-async def get_group_member(services: Services, call: Call[None, NoQuery]) -> Answer:
+async def get_group_member(app: App, call: Call[None, NoQuery]) -> Answer:
     """Answer one member of a group."""
     principal = call.path["principal"]
-    stored = await services.group_members.get(call.caller, call.account, call.group, principal)
+    stored = await app.group_members.get(call.caller, call.account, call.group, principal)
     return Answer(GroupMemberAnswer.shown(stored.value, call.group), etag=stored.etag)
 
 
-async def put_group_member(services: Services, call: Call[GroupGrantDraft, NoQuery]) -> Answer:
+async def put_group_member(app: App, call: Call[GroupGrantDraft, NoQuery]) -> Answer:
     """Give a principal a role in a group."""
     grant = NewGrant(call.body.role, call.body.extra)
     principal = call.path["principal"]
-    stored = await services.group_members.grant(call.caller, call.account, call.group, principal, grant, call.etag)
+    stored = await app.group_members.grant(call.caller, call.account, call.group, principal, grant, call.etag)
     return Answer(GroupMemberAnswer.shown(stored.value, call.group), etag=stored.etag)
 
 
-async def delete_group_member(services: Services, call: Call[None, NoQuery]) -> Answer:
+async def delete_group_member(app: App, call: Call[None, NoQuery]) -> Answer:
     """Take a principal's role in a group away."""
     principal = call.path["principal"]
-    await services.group_members.withdraw(call.caller, call.account, call.group, principal, call.etag)
+    await app.group_members.withdraw(call.caller, call.account, call.group, principal, call.etag)
     return Answer()
 
 

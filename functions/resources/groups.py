@@ -3,13 +3,13 @@
 from core.domain.accounts import Principal
 from core.domain.permissions import Permission
 from core.errors import NotPermittedError, StaleWriteError
+from core.wiring import App
 from functions.models.base import NoQuery
 from functions.models.connection_answers import ReportAnswer
 from functions.models.connections import ConnectionTest
 from functions.models.groups import GroupAnswer, GroupDraft, GroupItem, GroupPage, GroupPatch, VaultSelection
 from functions.operations import Answer, Call, Operation, Precondition
 from functions.paging import PageQuery, encoded
-from functions.services import Services
 from functions.visibility import visible_groups
 
 _TAG = "Groups"
@@ -20,71 +20,69 @@ _DRAFTED = ("title_invalid", "group_invalid", "connection_invalid", "schedule_in
 _LINKED = ("not_connected", "vault_not_offered", "vault_already_linked")
 
 
-async def create_group(services: Services, call: Call[GroupDraft, NoQuery]) -> Answer:
+async def create_group(app: App, call: Call[GroupDraft, NoQuery]) -> Answer:
     """Create a group."""
     if not call.body.escrow.enabled:
         # Nobody holds a destructive permission on a group that is not there yet.
         raise NotPermittedError(Permission.ESCROW_DISABLE)
-    created = await services.groups.create(call.membership, call.actor, call.body.new())
+    created = await app.groups.create(call.membership, call.actor, call.body.new())
     location = f"v1/accounts/{call.account}/groups/{created.value.id}"
     return Answer(GroupAnswer.whole(created.value), etag=created.etag, location=location)
 
 
-async def list_groups(services: Services, call: Call[None, PageQuery]) -> Answer:
+async def list_groups(app: App, call: Call[None, PageQuery]) -> Answer:
     """Answer a page of the groups that the caller sees."""
     visible = visible_groups(call.membership, Permission.GROUP_READ)
-    page = await services.groups.page(
-        call.account, visible=visible, after=call.query.after, limit=call.query.limit
-    )
+    page = await app.groups.page(call.account, visible=visible, after=call.query.after, limit=call.query.limit)
     items = tuple(GroupItem.shown(stored.value) for stored in page.items)
     return Answer(GroupPage(items=items, next=encoded(page.next)))
 
 
-async def get_group(services: Services, call: Call[None, NoQuery]) -> Answer:
+async def get_group(app: App, call: Call[None, NoQuery]) -> Answer:
     """Answer one group."""
-    stored = await services.groups.get(call.account, call.group)
+    stored = await app.groups.get(call.account, call.group)
     return Answer(GroupAnswer.whole(stored.value), etag=stored.etag)
 
 
-async def update_group(services: Services, call: Call[GroupPatch, NoQuery]) -> Answer:
+async def update_group(app: App, call: Call[GroupPatch, NoQuery]) -> Answer:
     """Change a group."""
-    present = await services.groups.get(call.account, call.group)
+    present = await app.groups.get(call.account, call.group)
     if present.etag != call.etag:
         raise StaleWriteError("The group")
     changes = call.body.changes(present.value)
     if call.body.escrow is not None:
-        await _require(services, call, Permission.ESCROW_UPDATE)
+        await _require(app, call, Permission.ESCROW_UPDATE)
         if present.value.escrow.enabled and not call.body.escrow.applied_to(present.value.escrow).enabled:
-            await _require(services, call, Permission.ESCROW_DISABLE)
-    updated = await services.groups.update(call.account, call.group, changes, call.etag)
+            await _require(app, call, Permission.ESCROW_DISABLE)
+    updated = await app.groups.update(call.account, call.group, changes, call.etag)
     return Answer(GroupAnswer.whole(updated.value), etag=updated.etag)
 
 
-async def delete_group(services: Services, call: Call[None, NoQuery]) -> Answer:
+async def delete_group(app: App, call: Call[None, NoQuery]) -> Answer:
     """Delete a group."""
-    await services.groups.delete(call.account, call.group, call.etag)
+    await app.groups.delete(call.account, call.group, call.etag)
     return Answer()
 
 
-async def select_vault(services: Services, call: Call[VaultSelection, NoQuery]) -> Answer:
+async def select_vault(app: App, call: Call[VaultSelection, NoQuery]) -> Answer:
     """Link a group to its vault."""
-    linked = await services.groups.select_vault(call.account, call.group, call.body.resource_id, call.etag)
+    linked = await app.groups.select_vault(call.account, call.group, call.body.resource_id, call.etag)
     return Answer(GroupAnswer.whole(linked.value), etag=linked.etag)
 
 
-async def test_connection(services: Services, call: Call[ConnectionTest, NoQuery]) -> Answer:
+async def test_connection(app: App, call: Call[ConnectionTest, NoQuery]) -> Answer:
     """Test a connection that is not saved."""
-    report = await services.connections.test_unsaved(call.body.connection.draft(), call.body.vault)
+    report = await app.connections.test_unsaved(call.body.connection.draft(), call.body.vault)
     return Answer(ReportAnswer.shown(report))
 
 
-async def test_group_connection(services: Services, call: Call[None, NoQuery]) -> Answer:
+async def test_group_connection(app: App, call: Call[None, NoQuery]) -> Answer:
     """Test a group's connection."""
-    return Answer(ReportAnswer.shown(await services.connections.test_saved(call.account, call.group)))
+    return Answer(ReportAnswer.shown(await app.connections.test_saved(call.account, call.group)))
 
 
-async def _require(services: Services, call: Call[GroupPatch, NoQuery], permission: Permission) -> Principal:
-    return await services.access.require(call.caller, call.account, permission, call.group)
+async def _require(app: App, call: Call[GroupPatch, NoQuery], permission: Permission) -> Principal:
+    return await app.access.require(call.caller, call.account, permission, call.group)
 
 
 OPERATIONS = (

@@ -1,10 +1,12 @@
 """Keys, reading: the list over all groups, and one key with its parts."""
 
+import re
 from collections.abc import Callable, Sequence
 
-from core.domain.keys import VirtualKey
+from core.domain.keys import KeyVersion, VirtualKey
 from core.domain.permissions import Permission
 from core.services.keys import KeyFilter, KeySort, Order
+from core.wiring import App
 from functions.models.base import AnswerModel, NoQuery, Page
 from functions.models.key_detail import (
     DriftAnswer,
@@ -14,24 +16,23 @@ from functions.models.key_detail import (
     HistoryAnswer,
     HistoryPage,
     KeyAnswer,
+    VersionAnswer,
     VersionPage,
-    newest_versions,
 )
 from functions.models.keys import KeyItem, KeyPage, KeysQuery
 from functions.operations import Answer, Call, Operation
-from functions.paging import PageQuery, encoded, opened, sealed
-from functions.services import Services
+from functions.paging import PageQuery, encoded, invalid_cursor, opened, sealed
 from functions.visibility import visible_groups
 
 _TAG = "Keys"
 _ONE = "v1/accounts/{account}/groups/{group}/keys/{key}"
 
 
-async def list_keys(services: Services, call: Call[None, KeysQuery]) -> Answer:
+async def list_keys(app: App, call: Call[None, KeysQuery]) -> Answer:
     """Answer a page of the keys that the caller sees."""
     query = call.query
     if query.group is not None:
-        await services.access.require(call.caller, call.account, Permission.KEY_READ, query.group)
+        await app.access.require(call.caller, call.account, Permission.KEY_READ, query.group)
     if query.kind == "source":
         return Answer(KeyPage(items=(), next=None))
     # A cursor is a key's position, and that key may be one of a group that the caller does not see.
@@ -39,50 +40,52 @@ async def list_keys(services: Services, call: Call[None, KeysQuery]) -> Answer:
     order = Order(
         sort=KeySort(query.sort.removeprefix("-")),
         descending=query.sort.startswith("-"),
-        after=await opened(services.sealer, call.account, list_, query.next),
+        after=await opened(app.sealer, call.account, list_, query.next),
         limit=query.limit,
     )
     visible = visible_groups(call.membership, Permission.KEY_READ)
-    page = await services.keys.page(call.account, _wanted(query), order, visible_groups=visible)
-    now = services.clock.now()
+    page = await app.keys.page(call.account, _wanted(query), order, visible_groups=visible)
+    now = app.clock.now()
     items = tuple(KeyItem.shown(key, now) for key in page.keys)
-    return Answer(KeyPage(items=items, next=await sealed(services.sealer, call.account, list_, page.next)))
+    return Answer(KeyPage(items=items, next=await sealed(app.sealer, call.account, list_, page.next)))
 
 
-async def get_key(services: Services, call: Call[None, NoQuery]) -> Answer:
+async def get_key(app: App, call: Call[None, NoQuery]) -> Answer:
     """Answer one key."""
-    stored = await services.keys.get(call.account, call.group, call.path["key"])
-    group = await services.groups.get(call.caller, call.account, call.group)
-    return Answer(KeyAnswer.shown(stored.value, group.value, services.clock.now()), etag=stored.etag)
+    stored = await app.keys.get(call.account, call.group, call.path["key"])
+    group = await app.groups.get(call.account, call.group)
+    return Answer(KeyAnswer.shown(stored.value, group.value, app.clock.now()), etag=stored.etag)
 
 
-async def list_key_versions(services: Services, call: Call[None, PageQuery]) -> Answer:
+async def list_key_versions(app: App, call: Call[None, PageQuery]) -> Answer:
     """Answer a page of a key's versions."""
-    key = await _key(services, call)
-    group = await services.groups.get(call.caller, call.account, call.group)
-    start = _start(call.query)
-    which = slice(start, start + call.query.limit)
-    items = tuple(newest_versions(key, group.value, services.clock.now(), which))
-    return Answer(VersionPage(items=items, next=_next(which.stop, len(key.versions))))
+    key = await _key(app, call)
+    group = await app.groups.get(call.account, call.group)
+    now = app.clock.now()
+
+    def show(numbered: tuple[int, KeyVersion]) -> VersionAnswer:
+        return VersionAnswer.shown(key, numbered[1], numbered[0], group.value, now)
+
+    return _page(call.query, tuple(enumerate(key.versions, 1)), show, VersionPage)
 
 
-async def list_key_escrow(services: Services, call: Call[None, PageQuery]) -> Answer:
+async def list_key_escrow(app: App, call: Call[None, PageQuery]) -> Answer:
     """Answer a page of a key's escrow generations."""
-    return _page(call.query, (await _key(services, call)).escrow, GenerationAnswer.of, GenerationPage)
+    return _page(call.query, (await _key(app, call)).escrow, GenerationAnswer.of, GenerationPage)
 
 
-async def list_key_drift(services: Services, call: Call[None, PageQuery]) -> Answer:
+async def list_key_drift(app: App, call: Call[None, PageQuery]) -> Answer:
     """Answer a page of what changed outside Keysteward."""
-    return _page(call.query, (await _key(services, call)).drift, DriftAnswer.of, DriftPage)
+    return _page(call.query, (await _key(app, call)).drift, DriftAnswer.of, DriftPage)
 
 
-async def list_key_history(services: Services, call: Call[None, PageQuery]) -> Answer:
+async def list_key_history(app: App, call: Call[None, PageQuery]) -> Answer:
     """Answer a page of a key's history."""
-    return _page(call.query, (await _key(services, call)).history, HistoryAnswer.of, HistoryPage)
+    return _page(call.query, (await _key(app, call)).history, HistoryAnswer.of, HistoryPage)
 
 
-async def _key(services: Services, call: Call[None, PageQuery]) -> VirtualKey:
-    return (await services.keys.get(call.account, call.group, call.path["key"])).value
+async def _key(app: App, call: Call[None, PageQuery]) -> VirtualKey:
+    return (await app.keys.get(call.account, call.group, call.path["key"])).value
 
 
 def _wanted(query: KeysQuery) -> KeyFilter:
@@ -103,15 +106,87 @@ def _wanted(query: KeysQuery) -> KeyFilter:
 def _page[Part, Item: AnswerModel](
     query: PageQuery, oldest_first: Sequence[Part], show: Callable[[Part], Item], page: type[Page[Item]]
 ) -> Answer:
-    start = _start(query)
-    parts = oldest_first[::-1][start : start + query.limit]
-    items = tuple(show(part) for part in parts)
-    return Answer(page(items=items, next=_next(start + query.limit, len(oldest_first))))
+    """Answer a page of parts, newest first. A cursor counts from the oldest, so that new parts do not shift it."""
+    stop = _count(query.after, len(oldest_first))
+    start = max(0, stop - query.limit)
+    items = tuple(show(part) for part in reversed(oldest_first[start:stop]))
+    return Answer(page(items=items, next=encoded(str(start)) if start else None))
 
 
-def _start(query: PageQuery) -> int:
-    return decoded_index(query.next)
+def _count(position: str | None, total: int) -> int:
+    if position is None:
+        return total
+    if not re.fullmatch(r"[0-9]{1,6}", position, re.ASCII):
+        raise invalid_cursor()
+    return min(int(position), total)
 
 
-def _next(stop: int, total: int) -> str | None:
-    return encoded(str(stop)) if stop < total else None
+OPERATIONS = (
+    Operation(
+        name="list_keys",
+        method="GET",
+        route="v1/accounts/{account}/keys",
+        summary="List keys over all groups that I see",
+        needs=Permission.KEY_READ,
+        handler=list_keys,
+        tag=_TAG,
+        query=KeysQuery,
+        answer=KeyPage,
+        errors=("group_not_found", "not_permitted"),
+    ),
+    Operation(
+        name="get_key",
+        method="GET",
+        route=_ONE,
+        summary="Read a key: state, versions, escrow, drift, history",
+        needs=Permission.KEY_READ,
+        handler=get_key,
+        tag=_TAG,
+        answer=KeyAnswer,
+        etagged=True,
+    ),
+    Operation(
+        name="list_key_versions",
+        method="GET",
+        route=f"{_ONE}/versions",
+        summary="List a key's versions, newest first",
+        needs=Permission.KEY_READ,
+        handler=list_key_versions,
+        tag=_TAG,
+        query=PageQuery,
+        answer=VersionPage,
+    ),
+    Operation(
+        name="list_key_escrow",
+        method="GET",
+        route=f"{_ONE}/escrow",
+        summary="List a key's escrow generations, newest first",
+        needs=Permission.ESCROW_READ,
+        handler=list_key_escrow,
+        tag=_TAG,
+        query=PageQuery,
+        answer=GenerationPage,
+    ),
+    Operation(
+        name="list_key_drift",
+        method="GET",
+        route=f"{_ONE}/drift",
+        summary="List what changed outside Keysteward, newest first",
+        needs=Permission.KEY_READ,
+        handler=list_key_drift,
+        tag=_TAG,
+        query=PageQuery,
+        answer=DriftPage,
+    ),
+    Operation(
+        name="list_key_history",
+        method="GET",
+        route=f"{_ONE}/history",
+        summary="List what happened to a key, newest first",
+        needs=Permission.KEY_READ,
+        handler=list_key_history,
+        tag=_TAG,
+        query=PageQuery,
+        answer=HistoryPage,
+    ),
+)

@@ -2,48 +2,48 @@
 
 from core.domain.permissions import Permission
 from core.services.members import NewMember
+from core.wiring import App
 from functions.models.accounts import MemberChange, MemberDraft, PrincipalAnswer, PrincipalPage
 from functions.models.base import NoQuery
 from functions.operations import Answer, Call, Operation, Precondition
 from functions.paging import PageQuery, encoded
-from functions.services import Services
 
 _TAG = "Members"
 _ROUTE = "v1/accounts/{account}/members"
 _ONE = f"{_ROUTE}/{{member}}"
 
 
-async def add_member(services: Services, call: Call[MemberDraft, NoQuery]) -> Answer:
+async def add_member(app: App, call: Call[MemberDraft, NoQuery]) -> Answer:
     """Add a member."""
-    added = await services.members.add(call.caller, call.account, NewMember(**call.body.model_dump()))
+    added = await app.members.add(call.caller, call.account, NewMember(**call.body.model_dump()))
     location = f"v1/accounts/{call.account}/members/{added.value.id}"
     return Answer(PrincipalAnswer.shown(added.value), etag=added.etag, location=location)
 
 
-async def list_members(services: Services, call: Call[None, PageQuery]) -> Answer:
+async def list_members(app: App, call: Call[None, PageQuery]) -> Answer:
     """Answer a page of members."""
     query = call.query
-    page = await services.members.page(call.caller, call.account, after=query.after, limit=query.limit)
+    page = await app.members.page(call.caller, call.account, after=query.after, limit=query.limit)
     items = tuple(PrincipalAnswer.shown(stored.value) for stored in page.items)
     return Answer(PrincipalPage(items=items, next=encoded(page.next)))
 
 
-async def get_member(services: Services, call: Call[None, NoQuery]) -> Answer:
+async def get_member(app: App, call: Call[None, NoQuery]) -> Answer:
     """Answer one member."""
-    stored = await services.members.get(call.caller, call.account, call.path["member"])
+    stored = await app.members.get(call.caller, call.account, call.path["member"])
     return Answer(PrincipalAnswer.shown(stored.value), etag=stored.etag)
 
 
-async def update_member(services: Services, call: Call[MemberChange, NoQuery]) -> Answer:
+async def update_member(app: App, call: Call[MemberChange, NoQuery]) -> Answer:
     """Change a member's role."""
     member, role = call.path["member"], call.body.role
-    changed = await services.members.change_role(call.caller, call.account, member, role, call.etag)
+    changed = await app.members.change_role(call.caller, call.account, member, role, call.etag)
     return Answer(PrincipalAnswer.shown(changed.value), etag=changed.etag)
 
 
-async def delete_member(services: Services, call: Call[None, NoQuery]) -> Answer:
+async def delete_member(app: App, call: Call[None, NoQuery]) -> Answer:
     """Delete a member."""
-    await services.members.delete(call.caller, call.account, call.path["member"], call.etag)
+    await app.members.delete(call.caller, call.account, call.path["member"], call.etag)
     return Answer()
 
 
@@ -61,9 +61,7 @@ OPERATIONS = (
         status=201,
         etagged=True,
         located=True,
-        errors=(
-            "invalid_request", "member_exists", "guid_invalid", "email_invalid", "email_outside_home_tenant"
-        ),
+        errors=("invalid_request", "member_exists", "guid_invalid", "email_invalid", "email_outside_home_tenant"),
     ),
     Operation(
         name="list_members",

@@ -14,10 +14,13 @@ from hypothesis import strategies as st
 from joserfc import jwe
 from joserfc.jwk import OctKey
 
+from core.adapters.data_key_records import BlobDataKeyRecords
+from core.adapters.data_keys import CachedDataKeys
+from core.domain.data_keys import WrappedDataKey
 from core.domain.sealing import CLIENT_SECRET, ESCROW
 from core.domain.secrets import SecretBytes
 from core.errors import IntegrityError, NotFoundError
-from core.ports import Binding
+from core.ports import Binding, Stored
 from tests.fakes.clock import SteppedClock
 from tests.fakes.sealing import Sealing, sealing
 
@@ -129,6 +132,7 @@ async def test_a_data_key_of_the_same_account_that_is_not_the_one_does_not_open(
         lambda sealed: sealed.rsplit(".", 1)[0],
         lambda sealed: sealed + ".AAAA",
         lambda sealed: sealed + "=",
+        lambda sealed: sealed[:-1] + chr(ord(sealed[-1]) + 1),  # other text of the same bytes
         lambda sealed: " " + sealed,
         lambda sealed: sealed.replace(".", ".é", 1),
         lambda sealed: with_header(sealed, alg="dir"),
@@ -181,6 +185,19 @@ async def test_a_data_key_that_is_not_there_is_said_so(kid: str) -> None:
     with pytest.raises(IntegrityError) as refused:
         await made.sealer.open(BINDING, with_header(sealed, kid=kid))
     assert refused.value.code == "data_key_unavailable"
+
+
+async def test_a_malformed_data_key_id_is_never_looked_up() -> None:
+    made = await a_sealing()
+    other = await made.data_keys.create("acc_a")
+
+    class Untouchable(BlobDataKeyRecords):
+        async def read(self, account: str, id_: str) -> Stored[WrappedDataKey]:
+            raise AssertionError(f"{account}/{id_} was read")
+
+    data_keys = CachedDataKeys(Untouchable(made.blobs), made.sealing_key, made.clock)
+    with pytest.raises(IntegrityError):
+        await data_keys.unwrapped("acc_a", f"../acc_a/{other}")
 
 
 async def test_an_unknown_account_seals_nothing() -> None:

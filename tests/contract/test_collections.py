@@ -34,7 +34,9 @@ class Record:
     content: str = ""
 
 
-FULL = Record("Grüße / \\ # ?", parts=(Part("a"), Part("b", datetime(2026, 5, 6, tzinfo=UTC))), by_name={"x": Part("c")})
+FULL = Record(
+    "Grüße / \\ # ?", parts=(Part("a"), Part("b", datetime(2026, 5, 6, tzinfo=UTC))), by_name={"x": Part("c")}
+)
 
 
 def incompressible(size: int) -> str:
@@ -179,7 +181,9 @@ class TestTableCollection(CollectionContract):
         values = {f"r{i}": (Record(f"r{i}", content=incompressible(600_000)), None) for i in range(9)}
         assert await records.write_many(partition, values) == set()
         found = await records.get_many(partition, list(values))
-        assert {id_: stored.value for id_, stored in found.items()} == {id_: value for id_, (value, _) in values.items()}
+        assert {id_: stored.value for id_, stored in found.items()} == {
+            id_: value for id_, (value, _) in values.items()
+        }
 
     async def test_says_that_a_damaged_row_is_damaged(self, storage: Storage, partition: str) -> None:
         records = TableCollection(storage.table("keys"), Record)

@@ -21,7 +21,9 @@ def entries(*numbers: int) -> dict[str, Mapping[str, object]]:
     return {f"key-{number:06}": {"number": number, "tags": ["a", {"b": None}], "name": "Käse"} for number in numbers}
 
 
-async def all_pages(index: OrderedIndex, tree: str, *, limit: int, start: str = "", descending: bool = False) -> Entries:
+async def all_pages(
+    index: OrderedIndex, tree: str, *, limit: int, start: str = "", descending: bool = False
+) -> Entries:
     found: Entries = []
     after = None
     while True:
@@ -106,7 +108,9 @@ class IndexContract:
         await asyncio.gather(*[index.apply(tree, batch) for batch in batches])
         assert await all_leaves(index, tree) == list(entries(*range(900)).items())
         gone: list[dict[str, None]] = [dict.fromkeys(batch) for batch in batches[:7]]
-        await asyncio.gather(*[index.apply(tree, batch) for batch in gone], index.apply(tree, entries(*range(900, 950))))
+        await asyncio.gather(
+            *[index.apply(tree, batch) for batch in gone], index.apply(tree, entries(*range(900, 950)))
+        )
         kept = [number for number in range(900) if number % 9 > 6]
         assert await all_leaves(index, tree) == list(entries(*kept, *range(900, 950)).items())
 

@@ -53,7 +53,9 @@ class MemoryCollection[T]:
         refused = set()
         for id_, (value, etag) in values.items():
             try:
-                await (self.insert(partition, id_, value) if etag is None else self.replace(partition, id_, value, etag))
+                await (
+                    self.insert(partition, id_, value) if etag is None else self.replace(partition, id_, value, etag)
+                )
             except KeystewardError:
                 refused.add(id_)
         return refused

@@ -69,6 +69,7 @@ async def test_a_binding_moves_to_another_service_principal() -> None:
     assert (await office.access.resolve(successor, account)).id == created.value.id
     with pytest.raises(NotFoundError):
         await office.access.resolve(ROBOT, account)
+    assert await office.callers.accounts_of(ROBOT) == ()
     await office.applications.bind(ROOT, account, created.value.id, None)
     with pytest.raises(NotFoundError):
         await office.access.resolve(successor, account)

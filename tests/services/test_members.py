@@ -141,6 +141,7 @@ async def test_the_last_admin_stays() -> None:
     account = await office.an_account()
     root = (await office.access.resolve(ROOT, account)).id
     await office.members.add(ROOT, account, NewMember(ADMIN, email="alice@contoso.example"))
+    before = await office.members.get(ROOT, account, root)
     for attempt in (
         office.members.change_role(ROOT, account, root, MEMBER),
         office.members.delete(ROOT, account, root),
@@ -148,6 +149,7 @@ async def test_the_last_admin_stays() -> None:
         with pytest.raises(ConflictError) as refused:
             await attempt
         assert refused.value.code == "last_admin"
+    assert await office.members.get(ROOT, account, root) == before
     await office.access.resolve(ALICE, account)
     await office.members.delete(ROOT, account, root)
     with pytest.raises(NotFoundError):
@@ -159,6 +161,8 @@ async def test_two_admins_who_leave_at_once_leave_one() -> None:
     account = await office.an_account()
     root = (await office.access.resolve(ROOT, account)).id
     bob = (await office.members.add(ROOT, account, NewMember(ADMIN, object_id=BOB.object_id))).value.id
+    for admin in (ROOT, BOB):
+        await office.access.resolve(admin, account)
     await asyncio.gather(
         office.members.change_role(ROOT, account, root, MEMBER),
         office.members.change_role(BOB, account, bob, MEMBER),

@@ -58,6 +58,15 @@ def backup_blob(content: bytes) -> SecretBytes:
     return _read(content, lambda answer: SecretBytes(_binary(answer, "value")))
 
 
+def not_json() -> VaultAnswerError:
+    """Return the error for an answer that is no JSON at all."""
+    return _malformed("it is no JSON")
+
+
+def _malformed(where: str) -> VaultAnswerError:
+    return VaultAnswerError(f"The vault's answer is not as documented: {where}.", code="vault_answer_malformed")
+
+
 def _read[T](content: bytes, reader: Callable[[Json], T]) -> T:
     try:
         answer = json.loads(content)
@@ -65,9 +74,7 @@ def _read[T](content: bytes, reader: Callable[[Json], T]) -> T:
             raise _MalformedError("the answer")  # noqa: TRY301 - one place turns it into the error
         return reader(answer)
     except (_MalformedError, ValueError, RecursionError) as error:
-        where = str(error) if isinstance(error, _MalformedError) else "its JSON"
-        detail = f"The vault's answer is not as documented: {where}."
-        raise VaultAnswerError(detail, code="vault_answer_malformed") from None
+        raise (_malformed(str(error)) if isinstance(error, _MalformedError) else not_json()) from None
 
 
 def _page(answer: Json, token: str | None, item: Callable[[Json], ListedKey]) -> KeyPage:

@@ -8,6 +8,7 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
 from urllib.parse import quote
 
+from azure.core.exceptions import DecodeError
 from azure.core.rest import AsyncHttpResponse, HttpRequest
 from azure.keyvault.keys.aio import KeyClient
 
@@ -103,6 +104,8 @@ class AzureVaultKeys:
                 response = await self._client.send_request(
                     HttpRequest(method, path), **paced(operation, cost), **REPEATABLE
                 )
+            except DecodeError:
+                raise key_answers.not_json() from None
             except CALL_ERRORS as error:
                 raise failure_of(error).error() from None
             return _content(response, operation)

@@ -1,5 +1,6 @@
 """The keys of an emulated vault: lists, versions, backups, and a vault that misbehaves."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -23,6 +24,10 @@ async def keys(
     azure: AzureWorld, application: Application, vaults: AzureVaults, vault: VaultFacts
 ) -> AsyncIterator[VaultKeys]:
     async with vaults.keys("grp_x", azure.connection(application), vault) as opened:
+        # Faults and counters are to meet calls, not the first one's round trip for the token.
+        with pytest.raises(NotFoundError):
+            await opened.get_deleted("nowhere")
+        await azure.control.delete("counters")
         yield opened
 
 
@@ -213,7 +218,7 @@ async def test_a_malformed_page_is_no_empty_page(
 ) -> None:
     await azure.seed(vault, {"name": "k", "count": 30})
     answer = {"kind": "respond", "status": 200, "body": body}
-    await azure.fault(action=answer, vault=vault.name, operation="list_keys", skip=2, count=1)
+    await azure.fault(action=answer, vault=vault.name, operation="list_keys", skip=1, count=1)
     with pytest.raises(VaultAnswerError) as caught:
         await pages_of(keys.list_keys())
     assert caught.value.code == "vault_answer_malformed"
@@ -254,9 +259,10 @@ async def test_a_vault_that_vanished_cannot_be_reached(
             await keys.get_version("k", None)
 
 
-async def test_a_burst_of_calls_signs_in_once(azure: AzureWorld, vault: VaultFacts, keys: VaultKeys) -> None:
-    import asyncio
-
+async def test_a_burst_of_calls_signs_in_once(
+    azure: AzureWorld, vault: VaultFacts, application: Application, vaults: AzureVaults
+) -> None:
     await azure.seed(vault, {"name": "k", "count": 40})
-    await asyncio.gather(*(keys.get_version(f"k-{number:06d}", None) for number in range(40)))
+    async with vaults.keys("grp_b", azure.connection(application), vault) as keys:
+        await asyncio.gather(*(keys.get_version(f"k-{number:06d}", None) for number in range(40)))
     assert sum((await azure.requests("entra")).values()) == 1

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import io
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -76,7 +77,7 @@ class RawClient:
         url = path if path.startswith("https:") else f"{self._vault.url}{path}{mark}api-version={API_VERSION}"
         headers = {"Authorization": f"Bearer {self._token}"} | headers if self._token else headers
         data = body if isinstance(body, bytes) else json.dumps(body).encode() if body is not None else None
-        async with self._session.request(method, url, data=data, headers=headers) as response:
+        async with self._session.request(method, url, data=data and io.BytesIO(data), headers=headers) as response:
             return Answer(response.status, await response.text(), dict(response.headers))
 
 

@@ -1,0 +1,30 @@
+"""All operations of the API."""
+
+from functions.operations import Operation
+from functions.resources import (
+    accounts,
+    api_keys,
+    applications,
+    findings,
+    group_members,
+    groups,
+    jobs,
+    keys,
+    members,
+    platform,
+)
+
+_RESOURCES: tuple[Operation, ...] = (
+    *accounts.OPERATIONS,
+    *members.OPERATIONS,
+    *applications.OPERATIONS,
+    *api_keys.OPERATIONS,
+    *groups.OPERATIONS,
+    *group_members.OPERATIONS,
+    *jobs.OPERATIONS,
+    *keys.OPERATIONS,
+    *findings.OPERATIONS,
+    *platform.OPERATIONS,
+)
+
+OPERATIONS: tuple[Operation, ...] = (*_RESOURCES, *platform.documentation(_RESOURCES))
