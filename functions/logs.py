@@ -1,7 +1,7 @@
 """Structured log lines: one JSON object each, with correlation id, operation and account.
 
 Invariants: of an exception only types and places are written, never its text, which may quote input or an upstream
-answer; SDKs log from WARNING on, because below it they log every call.
+answer; the SDKs are silent, because their warnings quote upstream answers and adapters say in our words what counts.
 """
 
 import json
@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from functions.work import dimensions
 
 _OWN = ("core", "functions")
+_SDK_LEVELS = {"azure": logging.CRITICAL, "azure.monitor": logging.WARNING}
 # The attributes of every LogRecord; whatever else a record has came by `extra`.
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
@@ -28,7 +29,8 @@ def configure() -> None:
         handler.addFilter(_CONTEXT_FILTER)
     for name in _OWN:
         logging.getLogger(name).setLevel(logging.INFO)
-    logging.getLogger("azure").setLevel(logging.WARNING)
+    for name, level in _SDK_LEVELS.items():
+        logging.getLogger(name).setLevel(level)
 
 
 def event(logger: logging.Logger, level: int, name: str, **fields: object) -> None:
@@ -48,7 +50,8 @@ class JsonFormatter(logging.Formatter):
             "event": record.getMessage(),
         }
         line.update({name: value for name, value in vars(record).items() if name not in _STANDARD})
-        if record.exc_info is not None and record.exc_info[1] is not None:
+        # Libraries put False there, too.
+        if record.exc_info and record.exc_info[1] is not None:
             line.update(describe(record.exc_info[1]))
         return json.dumps(line, default=str)
 

@@ -115,7 +115,7 @@ class Applications:
         changed = await self._bound(unbound, to) if to else unbound
         written = await self._principals.replace(changed, stored.etag)
         if _identity_of(stored.value) != _identity_of(changed):
-            pass
+            await self._unlink(stored.value)
         return written
 
     async def delete(self, caller: Caller, account: str, application: str, if_match: str | None = None) -> None:

@@ -24,6 +24,9 @@ class KeyReader:
             fetched = {current.id: current}
         else:
             versions, fetched = await self._list(listed.name), {}
+        if not versions:
+            # A vault shows no versions, rather than an error, of a key that it does not have.
+            raise NotFoundError("The key has no versions.", code="key_not_found")
         wanted = [id_ for id_ in versions_to_fetch(recorded, versions) if id_ not in fetched]
         for version in await asyncio.gather(*(self._get(listed.name, id_) for id_ in wanted)):
             fetched[version.id] = version

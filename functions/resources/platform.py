@@ -4,7 +4,7 @@ from functools import cache
 
 from core.domain.permissions import Permission
 from core.wiring import App
-from functions import openapi, reference
+from functions import openapi_document, reference
 from functions.answers import JSON
 from functions.models.base import NoQuery
 from functions.models.platform import HealthAnswer, RotationAnswer, RotationRequest
@@ -57,11 +57,11 @@ def documentation(others: tuple[Operation, ...]) -> tuple[Operation, ...]:
 
     @cache
     def get_reference() -> Answer:
-        return Answer(reference.page(openapi.document((*others, *own))))
+        return Answer(reference.page(openapi_document.document((*others, *own))))
 
     @cache
     def get_openapi() -> Answer:
-        return Answer(Content(openapi.text_of((*others, *own)).encode(), JSON))
+        return Answer(Content(openapi_document.text_of((*others, *own)).encode(), JSON))
 
     own = (
         Operation(

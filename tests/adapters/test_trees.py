@@ -1,6 +1,7 @@
 """Trees against a sorted dictionary, under concurrency and crashes, and what they cost in requests."""
 
 import asyncio
+import itertools
 import random
 from collections.abc import AsyncIterator, Awaitable, Mapping
 from typing import Any
@@ -52,7 +53,7 @@ async def check_structure(store: MemoryNodeStore) -> None:
     if not leaves:
         return
     assert (leaves[0].low, leaves[-1].high) == ("", None)
-    assert all(left.high == right.low for left, right in zip(leaves, leaves[1:], strict=False))
+    assert all(left.high == right.low for left, right in itertools.pairwise(leaves))
     assert all(leaf.entries for leaf in leaves[:-1])
     for leaf in leaves:
         keys = [key for key, _ in leaf.entries]
@@ -79,7 +80,7 @@ class TreeAgainstDictionary(RuleBasedStateMachine):
         self.content = merged(self.content, changes)
 
     @rule(process=st.integers(0, 1), changes=CHANGES, at=st.integers(0, 12), after=st.booleans())
-    def crash_and_repeat(self, process: int, changes: Changes, at: int, after: bool) -> None:  # noqa: FBT001
+    def crash_and_repeat(self, process: int, changes: Changes, at: int, after: bool) -> None:
         crashing = TreeIndex(CrashingNodeStore(self.store, at, after=after), capacity=3)
         try:
             self.loop.run_until_complete(crashing.apply(TREE, changes))
@@ -95,7 +96,7 @@ class TreeAgainstDictionary(RuleBasedStateMachine):
         self.apply(process, dict.fromkeys(keys[start : start + 8]))
 
     @rule(process=st.integers(0, 1), start=KEYS, limit=st.integers(1, 9), descending=st.booleans())
-    def read_pages(self, process: int, start: str, limit: int, descending: bool) -> None:  # noqa: FBT001
+    def read_pages(self, process: int, start: str, limit: int, descending: bool) -> None:
         found: list[tuple[str, object]] = []
         after = None
         while True:
@@ -166,7 +167,7 @@ def test_concurrent_writers_lose_nothing(seed: int) -> None:
 
 
 async def _race(seed: int) -> None:
-    store, dice = MemoryNodeStore(seed), random.Random(seed)
+    store, dice = MemoryNodeStore(seed), random.Random(seed)  # noqa: S311 - a test's dice
     writers = [TreeIndex(store, capacity=4) for _ in range(3)]
     expected: dict[str, object] = {}
     for _ in range(3):

@@ -172,8 +172,8 @@ class TestTableCollection(CollectionContract):
         with pytest.raises(PolicyViolationError, match="more than a row can hold") as refusal:
             await records.insert(partition, "a", Record("huge", content=incompressible(1_000_000)))
         assert refusal.value.code == "record_too_large"
+        huge = Record("huge", content=incompressible(1_000_000))
         with pytest.raises(PolicyViolationError):
-            huge = Record("huge", content=incompressible(1_000_000))
             await records.write_many(partition, {"b": (Record("b"), None), "c": (huge, None)})
         assert [row async for row in records.scan(partition)] == []
 

@@ -14,6 +14,8 @@ from core.errors import InvalidRequestError
 from core.ports import OrderedIndex
 from tests.fakes.storage import MemoryIndex
 
+DICE = random.Random(1)  # noqa: S311 - a test's dice
+
 type Entries = list[tuple[str, Mapping[str, object]]]
 
 
@@ -72,7 +74,7 @@ class IndexContract:
     async def test_pages_in_both_directions(self, index: OrderedIndex, tree: str, limit: int) -> None:
         numbers = list(range(0, 600, 2)) if limit > 1 else list(range(0, 40, 2))
         expected = list(entries(*numbers).items())
-        await index.apply(tree, dict(random.Random(1).sample(expected, len(expected))))
+        await index.apply(tree, dict(DICE.sample(expected, len(expected))))
         assert await all_pages(index, tree, limit=limit) == expected
         assert await all_pages(index, tree, limit=limit, descending=True) == expected[::-1]
         for start in ("key-000020", "key-000021"):

@@ -4,6 +4,7 @@ import ssl
 import time
 from dataclasses import replace
 from datetime import timedelta
+from typing import Self
 
 import aiohttp
 import pytest
@@ -52,7 +53,7 @@ class ForgedCredential:
     async def close(self) -> None:
         """Nothing is held open."""
 
-    async def __aenter__(self) -> "ForgedCredential":
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_error: object) -> None:
