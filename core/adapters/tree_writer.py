@@ -41,14 +41,14 @@ class TreeWriter:
 
     async def apply(self, tree: str, edits: Mapping[str, Edit[Any]]) -> None:
         """Edit the leaves, then tell the levels above of the nodes that came and went."""
-        links = await self.level(tree, 0, edits).write()
+        links = await self._level(tree, 0, edits).write()
         level = 1
         with suppress(VaultUnavailableError):
             while links:
-                links = await self.level(tree, level, links).write()
+                links = await self._level(tree, level, links).write()
                 level += 1
 
-    def level(self, tree: str, level: int, edits: Mapping[str, Edit[Any]]) -> "_Level":
+    def _level(self, tree: str, level: int, edits: Mapping[str, Edit[Any]]) -> "_Level":
         """Return the pass that applies `edits` to one level."""
         return _Level(self._store, self._walk, self._capacity, (tree, level), edits)
 

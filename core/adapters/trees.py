@@ -13,6 +13,7 @@ from typing import Any
 from pydantic_core import from_json, to_json
 
 from core.adapters.tree_nodes import NodeStore
+from core.adapters.tree_rounds import Rounds
 from core.adapters.tree_walk import TreeWalk
 from core.adapters.tree_writer import TreeWriter
 from core.domain.trees import At, Below, Position, delete, entries_from, onward, put, value_at
@@ -32,12 +33,12 @@ class TreeIndex:
 
     def __init__(self, store: NodeStore, capacity: int = _CAPACITY) -> None:
         self._walk = TreeWalk(store)
-        self._writer = TreeWriter(store, self._walk, capacity)
+        self._rounds = Rounds(TreeWriter(store, self._walk, capacity).apply)
 
     async def apply(self, tree: str, changes: Mapping[str, Mapping[str, object] | None]) -> None:
-        """Put or (None) delete entries; a read and a write for each leaf that changes."""
+        """Put or (None) delete entries; a read and a write for each leaf that changes, together for concurrent calls."""
         edits = {key: delete if value is None else put(value) for key, value in changes.items()}
-        await self._writer.apply(tree, edits)
+        await self._rounds.apply(tree, edits)
 
     async def get(self, tree: str, key: str) -> Mapping[str, object] | None:
         """Return one entry."""

@@ -14,7 +14,6 @@ class JobKind(StrEnum):
     """What a job does."""
 
     SYNC = "sync"
-    REWRAP = "rewrap"
 
 
 class JobStatus(StrEnum):
@@ -81,7 +80,8 @@ class Progress:
 class Job:
     """A job as recorded. `lease_until` is the time up to which its worker may be believed alive.
 
-    `checkpoint` is private to the kind of job: what it needs to go on where it stopped.
+    `checkpoint` is private to the kind of job: what it needs to go on where it stopped. `attempts` counts the starts
+    since the checkpoint last moved.
     """
 
     id: str
@@ -119,6 +119,11 @@ class Job:
             raise ConflictError(f"A job that is {self.status} cannot {step}.", code="job_transition")
         started = self.started_on or (now if target is JobStatus.RUNNING else None)
         return replace(self, status=target, started_on=started, ended_on=now if target in ENDED else None)
+
+    def progressed(self, progress: Progress, checkpoint: Mapping[str, str]) -> "Job":
+        """Return the job further on; a worker that moved the checkpoint was not started in vain."""
+        attempts = self.attempts if checkpoint == self.checkpoint else 1
+        return replace(self, progress=progress, checkpoint=checkpoint, attempts=attempts)
 
     def leased(self, owner: str, now: datetime, lease: timedelta) -> "Job":
         """Return the job held by `owner` for `lease` from `now`."""

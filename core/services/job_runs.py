@@ -44,7 +44,7 @@ class Run:
 
     async def record(self, progress: Progress, checkpoint: Mapping[str, str] | None = None) -> None:
         """Write progress (and what is needed to resume) and renew the lease; stop the work if it must stop."""
-        await self._write(lambda job: replace(job, progress=progress, checkpoint=checkpoint or job.checkpoint))
+        await self._write(lambda job: job.progressed(progress, checkpoint or job.checkpoint))
         if self.job.cancel_requested:
             raise JobCancelledError
 

@@ -4,6 +4,7 @@ Invariant: a job that is run again goes on at its checkpoint, and does nothing t
 """
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol
 
@@ -28,11 +29,14 @@ _CALLS_AT_ONCE = 64
 FULL = "full"
 
 
-class OpensConnections(Protocol):
-    """Unseals the secrets of a group's connection."""
+class GroupConnections(Protocol):
+    """What a sync needs of the connections of groups."""
 
     async def open(self, group: Group) -> OpenConnection:
-        """Return the group's connection, ready to use."""
+        """Return the group's connection with its secrets unsealed."""
+
+    async def note(self, group: Group) -> None:
+        """Raise or clear the findings that follow from the group's latest report."""
 
 
 class SyncWork:
@@ -44,7 +48,7 @@ class SyncWork:
         index: OrderedIndex,
         *,
         vaults: Vaults,
-        connections: OpensConnections,
+        connections: GroupConnections,
         records: KeyRecords,
         escrows: Escrows,
         findings: Findings,
@@ -71,7 +75,7 @@ class SyncWork:
                 counts = await self._sync(run, group, vault, keys)
         except KeystewardError:
             report = await self._vaults.test(connection, selected)
-            await amend(self._groups, group.account, group.id, lambda fresh: replace(fresh, report=report))
+            await self._show(group, lambda fresh: replace(fresh, report=replace(report, vaults=())))
             raise
         full_on = run.job.requested_on if run.job.options.get("mode") == FULL else None
         now = self._clock.now()
@@ -81,7 +85,7 @@ class SyncWork:
             full_sync_on = full_on or fresh.last_full_sync_on
             return replace(fresh, vault=vault, counts=counts, report=report, last_full_sync_on=full_sync_on)
 
-        await amend(self._groups, group.account, group.id, synced)
+        await self._show(group, synced)
 
     async def ended(self, job: Job) -> None:
         """Free the group for its next sync, and show how this one ended."""
@@ -104,6 +108,11 @@ class SyncWork:
             await self._findings.settle(job.account, {about: detail})
         elif job.status is JobStatus.SUCCEEDED:
             await self._findings.settle(job.account, {}, {about})
+
+    async def _show(self, group: Group, change: Callable[[Group], Group]) -> None:
+        shown = await amend(self._groups, group.account, group.id, change)
+        if shown is not None:
+            await self._connections.note(shown)
 
     async def _group(self, job: Job) -> tuple[Group, VaultFacts]:
         stored = await self._groups.get(job.account, job.group or "")

@@ -8,7 +8,6 @@ import pytest
 from azure.core.exceptions import (
     AzureError,
     ClientAuthenticationError,
-    HttpResponseError,
     IncompleteReadError,
     ServiceRequestError,
     ServiceResponseTimeoutError,
@@ -24,28 +23,7 @@ from core.errors import (
     VaultDeniedError,
     VaultUnavailableError,
 )
-
-
-UPSTREAM_BODY = "what the service said"
-
-
-class Response:
-    """As much of a response as an SDK error reads."""
-
-    reason = "Because"
-
-    def __init__(self, status: int, **headers: str) -> None:
-        self.status_code = status
-        self.headers = headers
-
-    def body(self) -> bytes:
-        return UPSTREAM_BODY.encode()
-
-
-def refusal(status: int, code: str | None = None, **headers: str) -> HttpResponseError:
-    error = HttpResponseError(message=UPSTREAM_BODY, response=Response(status, **headers))
-    error.error_code = code  # type: ignore[attr-defined]
-    return error
+from tests.builders.storage import UPSTREAM_BODY, a_refusal
 
 
 def meaning_of(error: AzureError) -> KeystewardError:
@@ -57,25 +35,25 @@ def meaning_of(error: AzureError) -> KeystewardError:
 @pytest.mark.parametrize(
     ("error", "family", "code"),
     [
-        (refusal(404), NotFoundError, "not_found"),
-        (refusal(404, "ResourceNotFound"), NotFoundError, "not_found"),
-        (refusal(404, "TableNotFound"), VaultAnswerError, "storage_incomplete"),
-        (refusal(404, "ContainerNotFound"), VaultAnswerError, "storage_incomplete"),
-        (refusal(409, "TableBeingDeleted"), VaultAnswerError, "storage_incomplete"),
-        (refusal(409, "EntityAlreadyExists"), AlreadyExistsError, "already_exists"),
-        (refusal(412), StaleWriteError, "stale_write"),
-        (refusal(401), VaultDeniedError, "storage_denied"),
-        (refusal(403, "AuthorizationPermissionMismatch"), VaultDeniedError, "storage_denied"),
+        (a_refusal(404), NotFoundError, "not_found"),
+        (a_refusal(404, "ResourceNotFound"), NotFoundError, "not_found"),
+        (a_refusal(404, "TableNotFound"), VaultAnswerError, "storage_incomplete"),
+        (a_refusal(404, "ContainerNotFound"), VaultAnswerError, "storage_incomplete"),
+        (a_refusal(409, "TableBeingDeleted"), VaultAnswerError, "storage_incomplete"),
+        (a_refusal(409, "EntityAlreadyExists"), AlreadyExistsError, "already_exists"),
+        (a_refusal(412), StaleWriteError, "stale_write"),
+        (a_refusal(401), VaultDeniedError, "storage_denied"),
+        (a_refusal(403, "AuthorizationPermissionMismatch"), VaultDeniedError, "storage_denied"),
         (ClientAuthenticationError("no token"), VaultDeniedError, "storage_denied"),
-        (refusal(408), VaultUnavailableError, "storage_unavailable"),
-        (refusal(429), VaultUnavailableError, "storage_unavailable"),
-        (refusal(500, "OperationTimedOut"), VaultUnavailableError, "storage_unavailable"),
-        (refusal(503, "ServerBusy"), VaultUnavailableError, "storage_unavailable"),
+        (a_refusal(408), VaultUnavailableError, "storage_unavailable"),
+        (a_refusal(429), VaultUnavailableError, "storage_unavailable"),
+        (a_refusal(500, "OperationTimedOut"), VaultUnavailableError, "storage_unavailable"),
+        (a_refusal(503, "ServerBusy"), VaultUnavailableError, "storage_unavailable"),
         (ServiceRequestError("no route"), VaultUnavailableError, "storage_unavailable"),
         (ServiceResponseTimeoutError("timeout"), VaultUnavailableError, "storage_unavailable"),
         (IncompleteReadError("cut"), VaultUnavailableError, "storage_unavailable"),
-        (refusal(400, "InvalidInput"), VaultAnswerError, "storage_refused"),
-        (refusal(413, "RequestBodyTooLarge"), VaultAnswerError, "storage_refused"),
+        (a_refusal(400, "InvalidInput"), VaultAnswerError, "storage_refused"),
+        (a_refusal(413, "RequestBodyTooLarge"), VaultAnswerError, "storage_refused"),
     ],
 )
 def test_families(error: AzureError, family: type[KeystewardError], code: str) -> None:
@@ -87,20 +65,20 @@ def test_families(error: AzureError, family: type[KeystewardError], code: str) -
 @pytest.mark.parametrize(("header", "seconds"), [("17", 17), ("0", 0), ("soon", 5), (None, 5)])
 def test_the_services_wish_to_wait_is_passed_on(header: str | None, seconds: int) -> None:
     headers = {} if header is None else {"Retry-After": header}
-    meaning = meaning_of(refusal(503, **headers))
+    meaning = meaning_of(a_refusal(503, **headers))
     assert isinstance(meaning, VaultUnavailableError)
     assert meaning.retry_after == timedelta(seconds=seconds)
 
 
 def test_a_refusal_says_what_the_service_called_it() -> None:
-    assert meaning_of(refusal(400, "InvalidInput")).facts == {"service_status": 400, "service_code": "InvalidInput"}
+    assert meaning_of(a_refusal(400, "InvalidInput")).facts == {"service_status": 400, "service_code": "InvalidInput"}
 
 
 @pytest.mark.parametrize("status", [HTTPStatus.BAD_REQUEST, HTTPStatus.CONFLICT, HTTPStatus.SERVICE_UNAVAILABLE])
 def test_a_log_shows_nothing_of_the_upstream_answer(status: int, caplog: pytest.LogCaptureFixture) -> None:
     try:
         with storage_errors("The record"):
-            raise refusal(status)
+            raise a_refusal(status)
     except KeystewardError:
         logging.getLogger("test").exception("failed")
     assert "Traceback" in caplog.text

@@ -38,11 +38,17 @@ class ReversingSealer:
 
 
 class OpenedConnections:
-    """Connections that hold no secrets."""
+    """Connections that hold no secrets; `noted` are the groups whose report was looked at."""
+
+    def __init__(self) -> None:
+        self.noted: list[Group] = []
 
     async def open(self, group: Group) -> OpenConnection:
         assert group.connection is not None
         return OpenConnection(group.connection)
+
+    async def note(self, group: Group) -> None:
+        self.noted.append(group)
 
 
 def a_group(now: datetime = NOW) -> Group:
@@ -75,6 +81,7 @@ class SyncStage:
         self.index = MemoryIndex()
         self.blobs = MemoryBlobs()
         self.queue = MemoryQueue()
+        self.connections = OpenedConnections()
         self.wire()
 
     def wire(self) -> None:
@@ -87,7 +94,7 @@ class SyncStage:
             self.groups,
             self.index,
             vaults=self.vaults,
-            connections=OpenedConnections(),
+            connections=self.connections,
             records=KeyRecords(self.key_rows, self.index),
             escrows=self.escrows,
             findings=self.findings,

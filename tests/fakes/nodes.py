@@ -89,7 +89,8 @@ class CrashingNodeStore:
 
     async def absorb(self, tree: str, left: tuple[str, str], node: Node[Any], right: tuple[str, str]) -> None:
         self._before()
-        self._behind(await self._store.absorb(tree, left, node, right))
+        await self._store.absorb(tree, left, node, right)
+        self._behind(None)
 
     def _before(self) -> None:
         if self.crashed or (self._left == 0 and not self._after):

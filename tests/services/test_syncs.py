@@ -224,6 +224,7 @@ async def test_a_denied_list_fails_the_job_and_shows_on_the_group() -> None:
     group = await stage.group()
     assert group.report is not None
     assert group.report.cause is ConnectionCause.ACCESS_DENIED
+    assert stage.connections.noted[-1].report == group.report
     assert group.last_sync is not None
     assert group.last_sync.status == "failed"
     findings, _ = await stage.findings.page(ACCOUNT, group=None, after=None, limit=10)

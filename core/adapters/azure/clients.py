@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from azure.core.exceptions import ClientAuthenticationError
 from azure.keyvault.keys.aio import KeyClient
 from azure.mgmt.keyvault.aio import KeyVaultManagementClient
 
@@ -25,7 +26,10 @@ class AzureClients:
     """Everything that one connection talks through."""
 
     def __init__(self, connection: OpenConnection, identity: AppIdentity, limits: RateLimits) -> None:
-        """Open the session; ValueError or ssl.SSLError if a credential or certificate has no usable form."""
+        """Open the sessions.
+
+        ClientAuthenticationError or ssl.SSLError where a credential or client certificate has no usable form.
+        """
         self._connection = connection.connection
         self._limits = limits
         self._session = open_session(connection)
@@ -59,11 +63,11 @@ class AzureClients:
     def _open_credential(self, connection: OpenConnection, identity: AppIdentity) -> QueuedCredential:
         try:
             return open_credential(connection, identity, transport(self._session), transport(self._direct))
-        except Exception:
+        except ValueError:
             # Nothing was sent through the sessions yet, so there is nothing to wait for.
             self._session.detach()
             self._direct.detach()
-            raise
+            raise ClientAuthenticationError(message="The credential has no usable form.") from None
 
     async def close(self) -> None:
         """Close the sessions, and with them every client."""

@@ -15,7 +15,9 @@ from types import MappingProxyType, TracebackType
 from typing import Any, Protocol, Self
 
 from azure.core.credentials import AccessToken, AccessTokenInfo, TokenRequestOptions
+from azure.core.exceptions import AzureError
 from azure.core.pipeline.transport import AioHttpTransport
+from azure.identity import CredentialUnavailableError
 from azure.identity.aio import (
     CertificateCredential,
     ClientAssertionCredential,
@@ -102,6 +104,27 @@ class QueuedCredential:
         await self.close()
 
 
+class PlatformIdentity:
+    """The app's own managed identity; whatever goes wrong with it, it is the identity that is not available."""
+
+    def __init__(self, client_id: str | None, direct: AioHttpTransport) -> None:
+        self._source = ManagedIdentityCredential(
+            client_id=client_id, transport=direct, retry_policy_class=BoundedRetryPolicy
+        )
+
+    async def get_token_info(self, *scopes: str, options: TokenRequestOptions | None = None) -> AccessTokenInfo:
+        """Return a token of the identity; CredentialUnavailableError."""
+        try:
+            token: AccessTokenInfo = await self._source.get_token_info(*scopes, options=options)
+        except AzureError as error:
+            raise CredentialUnavailableError(message="The managed identity gave no token.") from error
+        return token
+
+    async def close(self) -> None:
+        """Close the identity's client."""
+        await self._source.close()
+
+
 class FederatedCredential:
     """Signs in as an application with a token of the platform as assertion."""
 
@@ -151,14 +174,10 @@ def open_credential(
             content = _secret(connection).encode()
             source = CertificateCredential(*_application(credential), certificate_data=content, **options)
         case CredentialKind.MANAGED_IDENTITY:
-            source = _own_identity(credential.client_id or identity.client_id, direct)
+            source = PlatformIdentity(credential.client_id or identity.client_id, direct)
         case CredentialKind.WORKLOAD_IDENTITY:
             source = _federated(connection, identity, direct, options)
     return QueuedCredential(source)
-
-
-def _own_identity(client_id: str | None, direct: AioHttpTransport) -> ManagedIdentityCredential:
-    return ManagedIdentityCredential(client_id=client_id, transport=direct, retry_policy_class=BoundedRetryPolicy)
 
 
 def _federated(
@@ -168,7 +187,7 @@ def _federated(
     if identity.federated_token_file is not None:
         return ClientAssertionCredential(*application, identity.federated_token_file.read_text, **options)
     audience = _EXCHANGE_AUDIENCES.get(connection.connection.cloud.name, _EXCHANGE_AUDIENCE)
-    return FederatedCredential(*application, _own_identity(identity.client_id, direct), audience, **options)
+    return FederatedCredential(*application, PlatformIdentity(identity.client_id, direct), audience, **options)
 
 
 def _application(credential: Credential) -> tuple[str, str]:

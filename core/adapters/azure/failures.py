@@ -152,22 +152,24 @@ def _sign_in_cause(error: ClientAuthenticationError) -> Cause:
 
 
 def _network_cause(error: BaseException) -> Cause | None:
-    if isinstance(error, aiohttp.ClientSSLError):
-        # An ssl.SSLError by type, but what it is about is in the error behind it.
-        return None
-    if isinstance(error, ssl.SSLCertVerificationError):
-        if error.verify_code in _OUT_OF_TIME:
-            return Cause.TLS_CERTIFICATE_EXPIRED
-        return Cause.TLS_HOST_MISMATCH if error.verify_code in _MISMATCH else Cause.TLS_NOT_TRUSTED
-    if isinstance(error, ssl.SSLError):
-        reason = error.reason or ""
-        refused = "ALERT" in reason and any(word in reason for word in _CLIENT_CERTIFICATE_ALERTS)
-        return Cause.TLS_CLIENT_CERTIFICATE_REFUSED if refused else Cause.UNREACHABLE
     if isinstance(error, aiohttp.ClientConnectorDNSError | socket.gaierror):
         return Cause.NAME_NOT_RESOLVED
     if isinstance(error, aiohttp.ClientProxyConnectionError | aiohttp.ClientHttpProxyError):
         return Cause.PROXY_REFUSED
+    # aiohttp's own are SSLErrors by type only; what they are about is in the error behind them.
+    if isinstance(error, ssl.SSLError) and not isinstance(error, aiohttp.ClientSSLError):
+        return _tls_cause(error)
     return None
+
+
+def _tls_cause(error: ssl.SSLError) -> Cause:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        if error.verify_code in _OUT_OF_TIME:
+            return Cause.TLS_CERTIFICATE_EXPIRED
+        return Cause.TLS_HOST_MISMATCH if error.verify_code in _MISMATCH else Cause.TLS_NOT_TRUSTED
+    reason = error.reason or ""
+    refused = "ALERT" in reason and any(word in reason for word in _CLIENT_CERTIFICATE_ALERTS)
+    return Cause.TLS_CLIENT_CERTIFICATE_REFUSED if refused else Cause.UNREACHABLE
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

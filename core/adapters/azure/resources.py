@@ -63,11 +63,12 @@ async def read(client: KeyVaultManagementClient, vault: VaultFacts, now: datetim
         if vault.type is VaultType.MANAGED_HSM:
             return _hsm_facts(await client.managed_hsms.get(group, name), now)
         return _vault_facts(await client.vaults.get(group, name), now)
-    except ResourceNotFoundError:
-        raise NotFoundError("The vault is not, or no longer, in the subscription.", code="vault_not_found") from None
     except _UNREADABLE:
         raise VaultAnswerError("The vault's facts are not as documented.", code="vault_answer_malformed") from None
     except CALL_ERRORS as error:
+        if isinstance(error, ResourceNotFoundError) and _code(error) != "SubscriptionNotFound":
+            detail = "The vault is not, or no longer, in the subscription."
+            raise NotFoundError(detail, code="vault_not_found") from None
         raise _failure(error).error() from None
 
 
@@ -83,6 +84,10 @@ async def _collect(items: AsyncIterable[Any], convert: Callable[[Any, datetime],
     except CALL_ERRORS as error:
         raise ManagementError(_failure(error)) from None
     return _Found(found.vaults, malformed)
+
+
+def _code(error: HttpResponseError) -> str | None:
+    return error.error.code if error.error is not None else None
 
 
 def _failure(error: BaseException) -> Failure:

@@ -82,7 +82,7 @@ async def test_a_vault_that_cannot_be_read_does_not_hide_the_others(
         {"id": "/b", "name": "whole", "location": "x", "properties": {
             "tenantId": "t", "sku": {"family": "A", "name": "premium"}, "vaultUri": "https://whole.example/"}}
     ]}"""
-    await azure.fault(action={"kind": "respond", "status": 200, "body": body}, service="arm", path="/vaults$")
+    await azure.fault(action={"kind": "respond", "status": 200, "body": body}, service="arm", path=r"/vaults\?")
     report = await vaults.test(azure.connection(application), None)
     assert [(vault.name, vault.rbac) for vault in report.vaults if vault.type is VaultType.PREMIUM] == [
         ("whole", False)

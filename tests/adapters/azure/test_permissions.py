@@ -56,7 +56,7 @@ async def test_roles_of_a_vault(
     [
         (["Managed HSM Crypto User"], HSM_USER),
         (["Managed HSM Crypto User", "Managed HSM Crypto Officer"], OFFICER),
-        (["Managed HSM Backup"], set()),
+        (["Managed HSM Backup"], {"backup"}),
     ],
 )
 async def test_roles_of_a_managed_hsm(

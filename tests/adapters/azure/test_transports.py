@@ -11,12 +11,12 @@ from core.adapters.azure.vaults import AzureVaults
 from core.domain.connections import ConnectionCause, ConnectionStage, OpenConnection, Proxy, TlsSettings, VaultFacts
 from core.domain.secrets import SecretText
 from tests.builders.azure import Application, AzureWorld, an_identity
+from tests.fakes.tls import demanding_server
 
 TLS_CAUSES = [
     ("untrusted_ca", ConnectionCause.TLS_NOT_TRUSTED),
     ("wrong_host", ConnectionCause.TLS_HOST_MISMATCH),
     ("expired", ConnectionCause.TLS_CERTIFICATE_EXPIRED),
-    ("client_certificate", ConnectionCause.TLS_CLIENT_CERTIFICATE_REFUSED),
 ]
 
 
@@ -44,6 +44,22 @@ async def test_bad_tls_at_management(
     url = (await listener(azure, kind, "arm"))["url"]
     report = await vaults.test(azure.connection(application, cloud=azure.cloud(resource_manager=url)), None)
     assert (report.cause, report.stage) == (cause, ConnectionStage.MANAGEMENT)
+
+
+@pytest.mark.parametrize("shown", [False, True])
+async def test_a_server_that_refuses_the_client_certificate(
+    azure: AzureWorld, application: Application, vaults: AzureVaults, shown: bool
+) -> None:
+    # The emulator's listener (asyncio) cuts the connection without TLS's alert; OpenSSL's own server sends it.
+    with demanding_server() as (url, ca):
+        connection = azure.connection(application, cloud=azure.cloud(authority=url), tls=TlsSettings(custom_ca=ca))
+        if shown:
+            connection = replace(connection, client_certificate=SecretText(an_identity()[0]))
+        report = await vaults.test(connection, None)
+    assert (report.cause, report.stage) == (
+        ConnectionCause.TLS_CLIENT_CERTIFICATE_REFUSED,
+        ConnectionStage.SIGN_IN,
+    )
 
 
 async def test_without_the_custom_ca_the_systems_cas_count(

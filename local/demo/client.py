@@ -1,0 +1,108 @@
+"""Keysteward's API over HTTP, as any client would use it: tokens, ETags, pages and problems."""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import aiohttp
+
+from local.demo.expect import UnexpectedError
+
+type Json = dict[str, Any]
+#: Is told the method, the path and the status of a call.
+type Echo = Callable[[str, str, int], None]
+
+_FIRST_REFUSAL = 400
+_PAGE = 200
+_ID = re.compile(r"\b([a-z]+_)[a-z2-7]{24}\b")
+
+
+class Keysteward:
+    """One caller of the API. `prefix` goes before every path; a refusal is an UnexpectedError unless it is awaited."""
+
+    def __init__(self, session: aiohttp.ClientSession, root: str, token: str, echo: Echo, prefix: str = "") -> None:
+        self._session = session
+        self._root = root
+        self._token = token
+        self._echo = echo
+        self._prefix = prefix
+
+    def within(self, prefix: str) -> "Keysteward":
+        """Return the same caller, with paths below `prefix` such as `accounts/acc_…/`."""
+        return Keysteward(self._session, self._root, self._token, self._echo, self._prefix + prefix)
+
+    async def get(self, path: str, query: Mapping[str, str] | None = None, *, quiet: bool = False) -> Json:
+        """Read something; `quiet` keeps it off the screen, as a poll."""
+        return (await self._done("GET", path, query=query, quiet=quiet))[0]
+
+    async def post(self, path: str, body: Json | None = None) -> Json:
+        """Create or start something."""
+        return (await self._done("POST", path, body))[0]
+
+    async def put(self, path: str, body: Json) -> Json:
+        """Set something that need not have been read before."""
+        return (await self._done("PUT", path, body))[0]
+
+    async def change(self, method: str, path: str, body: Json, *, of: str | None = None) -> Json:
+        """Change something that was read right before: `of`, or what is at `path`."""
+        _, etag = await self._done("GET", of or path, quiet=True)
+        return (await self._done(method, path, body, etag=etag))[0]
+
+    async def pages(self, path: str, query: Mapping[str, str] | None = None) -> list[Json]:
+        """Read a list to its end; the first page shows on the screen."""
+        items: list[Json] = []
+        following: str | None = None
+        while True:
+            asked = {**(query or {}), "limit": str(_PAGE)} | ({"next": following} if following else {})
+            page = await self.get(path, asked, quiet=True)
+            if following is None:
+                shown = "&".join(f"{name}={value}" for name, value in (query or {}).items())
+                self._echo("GET", self._shown(path) + (f"?{shown}" if shown else ""), 200)
+            items += page["items"]
+            following = page["next"]
+            if following is None:
+                return items
+
+    async def refused(self, method: str, path: str) -> Json:
+        """Do what has to be refused, and return the problem."""
+        status, answer, _ = await self._sent(method, path)
+        self._echo(method, self._shown(path), status)
+        if status < _FIRST_REFUSAL:
+            raise UnexpectedError(f"{method} {self._shown(path)}: expected a refusal, answered {status}")
+        return answer
+
+    async def _done(
+        self,
+        method: str,
+        path: str,
+        body: Json | None = None,
+        *,
+        query: Mapping[str, str] | None = None,
+        etag: str | None = None,
+        quiet: bool = False,
+    ) -> tuple[Json, str | None]:
+        status, answer, answered_etag = await self._sent(method, path, body, query=query, etag=etag)
+        if not quiet:
+            self._echo(method, self._shown(path), status)
+        if status >= _FIRST_REFUSAL:
+            told = f"{answer.get('code')}: {answer.get('detail')} (correlation id {answer.get('correlation_id')})"
+            raise UnexpectedError(f"{method} {self._shown(path)} was refused with {status} {told}")
+        return answer, answered_etag
+
+    async def _sent(
+        self,
+        method: str,
+        path: str,
+        body: Json | None = None,
+        *,
+        query: Mapping[str, str] | None = None,
+        etag: str | None = None,
+    ) -> tuple[int, Json, str | None]:
+        headers = {"Authorization": f"Bearer {self._token}"} | ({"If-Match": etag} if etag else {})
+        url = f"{self._root}/{self._prefix}{path}"
+        async with self._session.request(method, url, json=body, params=query, headers=headers) as response:
+            answer = await response.json(content_type=None) if await response.read() else {}
+            return response.status, answer, response.headers.get("ETag")
+
+    def _shown(self, path: str) -> str:
+        return "/api/v1/" + _ID.sub(r"\1…", self._prefix + path)

@@ -1,0 +1,183 @@
+"""The whole API on memory: requests go through the routes in the host's order, the pipeline and the real services."""
+
+import base64
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import azure.functions as func
+
+from core.domain.callers import Caller, CallerKind
+from core.services.access import Access
+from core.services.connections import Connections
+from core.services.findings import Findings
+from core.services.groups import Groups
+from core.services.idempotency import Idempotency
+from core.services.vault_links import VaultLinks
+from core.wiring import App
+from functions.api import OPERATIONS
+from functions.operations import Operation
+from functions.pipeline import Pipeline
+from local.host.functions import Function, Trigger
+from local.host.routes import Route, RouteTable, build_route
+from tests.builders.people import ROOT, Office
+from tests.builders.syncs import SyncStage
+from tests.fakes.storage import MemoryCollection
+
+
+@dataclass(frozen=True)
+class Response:
+    """What a client sees."""
+
+    status: int
+    headers: Mapping[str, str]
+    content: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.content)
+
+    @property
+    def code(self) -> str:
+        return str(self.json["code"])
+
+
+def principal_header(caller: Caller, *, short: bool = False) -> str:
+    """The platform's header for a user or service principal, with mapped claim types or short ones."""
+    microsoft, soap = (
+        ("", "")
+        if short
+        else (
+            "http://schemas.microsoft.com/identity/claims/",
+            "http://schemas.xmlsoap.org/ws/2005/05/identity/claims/",
+        )
+    )
+    claims = {
+        "tid" if short else f"{microsoft}tenantid": caller.tenant_id,
+        "oid" if short else f"{microsoft}objectidentifier": caller.object_id,
+        "name": caller.display_name,
+        "preferred_username": caller.email,
+        "sub" if short else f"{soap}nameidentifier": "pairwise",
+        "idtyp": "app" if caller.kind is CallerKind.SERVICE_PRINCIPAL else "user",
+    }
+    listed = [{"typ": name, "val": value} for name, value in claims.items() if value is not None]
+    return base64.b64encode(json.dumps({"auth_typ": "aad", "claims": listed}).encode()).decode()
+
+
+class Api:
+    """The API for one caller; `calling` gives it for another one."""
+
+    def __init__(
+        self, app: App, operations: Iterable[Operation] = OPERATIONS, *, platform_authentication: bool = True
+    ) -> None:
+        async def opened() -> App:
+            return app
+
+        self._pipeline = Pipeline(opened, platform_authentication=platform_authentication)
+        self._operations = {operation.name: operation for operation in operations}
+        self.routes = route_table(self._operations.values())
+        self._headers: dict[str, str] = {}
+
+    def calling(self, caller: Caller | None = None, *, api_key: str | None = None) -> "Api":
+        other = object.__new__(Api)
+        other.__dict__ = {**self.__dict__, "_headers": {}}
+        if caller is not None:
+            other._headers["x-ms-client-principal"] = principal_header(caller)
+        if api_key is not None:
+            other._headers["authorization"] = f"Bearer {api_key}"
+        return other
+
+    async def send(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        content: bytes | None = None,
+        query: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Response:
+        """Send a request; `body` is sent as JSON, `content` as it is. An unknown route is the host's bare 404."""
+        matched = self.routes.match(method, f"api/{path}")
+        if matched is None:
+            return Response(404, {}, b"{}")
+        function, parameters = matched
+        sent = dict(self._headers)
+        if body is not None:
+            content = json.dumps(body).encode()
+            sent["content-type"] = "application/json"
+        sent.update(headers or {})
+        url = f"https://app.example/api/{quote(path)}" + (f"?{urlencode(query)}" if query else "")
+        request = func.HttpRequest(
+            method, url, headers=sent, params=query, route_params=parameters, body=content or b""
+        )
+        answered = await self._pipeline.answer(self._operations[function.name], request)
+        return Response(answered.status_code, dict(answered.headers), answered.get_body())
+
+
+def route_table(operations: Iterable[Operation]) -> RouteTable:
+    """The routes as the host tries them."""
+    routes: list[Route] = []
+    for operation in operations:
+        settings = {"route": operation.route, "methods": [operation.method]}
+        function = Function(operation.name, operation.name, Trigger("httpTrigger", "req", settings))
+        routes.append(build_route(function, "api", routes))
+    return RouteTable(routes)
+
+
+@dataclass
+class Premises:
+    """All services on memory, and all that they stand on."""
+
+    office: Office = field(default_factory=Office)
+    stage: SyncStage = field(default_factory=SyncStage)
+
+    def __post_init__(self) -> None:
+        office, stage = self.office, self.stage
+        stage.clock, stage.groups = office.clock, office.group_rows
+        stage.wire()
+        self.idempotency_rows: MemoryCollection[Any] = MemoryCollection()
+        sealer = office.sealing.sealer
+        findings = Findings(stage.index, office.clock)
+        connections = Connections(sealer, stage.vaults, office.group_rows, findings, office.clock)
+        links = VaultLinks(MemoryCollection(), office.group_rows, office.clock)
+        self.app = App(
+            clock=office.clock,
+            sealer=sealer,
+            access=office.access,
+            verify_api_key=office.verify_api_key,
+            idempotency=Idempotency(self.idempotency_rows, stage.index, sealer, office.clock),
+            create_account=office.create_account,
+            accounts=office.accounts,
+            members=office.members,
+            applications=office.applications,
+            api_keys=office.api_keys,
+            group_members=office.group_members,
+            who_am_i=office.who_am_i,
+            connections=connections,
+            groups=Groups(
+                office.group_rows,
+                stage.index,
+                connections=connections,
+                links=links,
+                members=office.group_members,
+                syncs=stage.syncs,
+                clock=office.clock,
+            ),
+            syncs=stage.syncs,
+            jobs=stage.jobs,
+            keys=stage.keys,
+            escrows=stage.escrows,
+            findings=findings,
+            rewrap_data_keys=office.rewrap,
+        )
+
+    @property
+    def access(self) -> Access:
+        return self.office.access
+
+    def api(self, *, platform_authentication: bool = True) -> Api:
+        """The API as the platform admin calls it."""
+        return Api(self.app, platform_authentication=platform_authentication).calling(ROOT)
