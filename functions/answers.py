@@ -61,6 +61,6 @@ def render(answer: Answer, status: int) -> Rendered:
 
 def render_problem(error: KeystewardError, correlation_id: str) -> Rendered:
     """Render an error."""
-    body = json.dumps(problems.problem_of(error, correlation_id), default=str).encode()
+    body = json.dumps(problems.problem_of(error, correlation_id), default=str, separators=(",", ":")).encode()
     status = problems.status_of(type(error))
     return Rendered(status, body, problems.MEDIA_TYPE, problems.headers_of(error), error.code)

@@ -124,7 +124,6 @@ CODES: Mapping[str, Code] = MappingProxyType({
     "storage_refused": Code(VaultAnswerError, "Storage refused a request that should have been right."),
     "storage_incomplete": Code(VaultAnswerError, "A table, container or queue of the storage account is gone."),
     "vault_answer_malformed": Code(VaultAnswerError, "A vault's answer does not have the form that Azure documents."),
-    "backup_refused": Code(VaultAnswerError, "The vault refuses to back the key up."),
     "vault_unavailable": Code(VaultUnavailableError, "A service of Azure cannot be reached, throttles or fails."),
     "sealing_key_unavailable": Code(VaultUnavailableError, "The platform vault cannot be reached."),
     "storage_unavailable": Code(VaultUnavailableError, "The storage account cannot be reached, throttles or fails."),

@@ -33,15 +33,14 @@ def read_body[Model: RequestModel](model: type[Model], canonical: bytes) -> Mode
 
 def read_query[Model: QueryModel](model: type[Model], parameters: Mapping[str, str]) -> Model:
     """Return the query parameters as a model, or say which are wrong."""
-    for name, value in parameters.items():
-        if "\x00" in value:
-            raise InvalidRequestError(
-                "A parameter holds a NUL character.", code="invalid_field", field=name[:_MAX_PATH]
-            )
     try:
-        return model.model_validate(dict(parameters))
+        read = model.model_validate(dict(parameters))
     except ValidationError as error:
         raise _refusal(error, dict(parameters)) from None
+    for name, value in parameters.items():
+        if "\x00" in value:
+            raise InvalidRequestError("A parameter holds a NUL character.", code="invalid_field", field=name)
+    return read
 
 
 def _refusal(error: ValidationError, value: object) -> InvalidRequestError:

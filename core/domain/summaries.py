@@ -151,11 +151,15 @@ def replaced_position(summary: KeySummary) -> str:
 
 
 def account_positions(account: str, summary: KeySummary) -> dict[str, str]:
-    """Where a key is in each tree of its account, by tree."""
+    """Where a key is in each tree of its account, by tree; keys with the same date are in the order of their names.
+
+    A sync meets keys by name, so what it writes together lies together: many keys share a date, or have none.
+    """
+    by_name = f"{summary.name.casefold()}\x00{summary.id}"
     return {
-        name_tree(account): f"{summary.name.casefold()}\x00{summary.id}",
-        expiry_tree(account): f"{moment(summary.expires_on)}\x00{summary.id}",
-        update_tree(account): f"{moment(summary.updated_on)}\x00{summary.id}",
+        name_tree(account): by_name,
+        expiry_tree(account): f"{moment(summary.expires_on)}\x00{by_name}",
+        update_tree(account): f"{moment(summary.updated_on)}\x00{by_name}",
     }
 
 

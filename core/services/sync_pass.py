@@ -25,7 +25,7 @@ from core.services.sync_stream import Met, Position
 BATCH_KEYS = 25
 #: Keys that may pass unchanged before a batch is closed, so that progress moves.
 _BATCH_ITEMS = 500
-_BATCHES_AT_ONCE = 8
+_BATCHES_AT_ONCE = 16
 _SECONDS_BETWEEN_RECORDS = 0.5
 _STATE_PREFIX = "state."
 _START = Position()

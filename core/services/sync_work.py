@@ -25,7 +25,7 @@ from core.services.sync_pass import SyncPass, position_in, without_progress
 from core.services.sync_stream import Position, SyncStream, prefetched
 
 #: Calls under way at once in one vault.
-_CALLS_AT_ONCE = 64
+_CALLS_AT_ONCE = 96
 FULL = "full"
 
 

@@ -1,5 +1,6 @@
 """Keys, reading: the list over all groups, and one key with its parts."""
 
+import asyncio
 import re
 from collections.abc import Callable, Sequence
 
@@ -52,8 +53,9 @@ async def list_keys(app: App, call: Call[None, KeysQuery]) -> Answer:
 
 async def get_key(app: App, call: Call[None, NoQuery]) -> Answer:
     """Answer one key."""
-    stored = await app.keys.get(call.account, call.group, call.path["key"])
-    group = await app.groups.get(call.account, call.group)
+    stored, group = await asyncio.gather(
+        app.keys.get(call.account, call.group, call.path["key"]), app.groups.get(call.account, call.group)
+    )
     return Answer(KeyAnswer.shown(stored.value, group.value, app.clock.now()), etag=stored.etag)
 
 

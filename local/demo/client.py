@@ -12,7 +12,7 @@ type Json = dict[str, Any]
 #: Is told the method, the path and the status of a call.
 type Echo = Callable[[str, str, int], None]
 
-_FIRST_REFUSAL = 400
+_OK, _FIRST_REFUSAL = 200, 400
 _PAGE = 200
 _ID = re.compile(r"\b([a-z]+_)[a-z2-7]{24}\b")
 
@@ -48,16 +48,15 @@ class Keysteward:
         _, etag = await self._done("GET", of or path, quiet=True)
         return (await self._done(method, path, body, etag=etag))[0]
 
-    async def pages(self, path: str, query: Mapping[str, str] | None = None) -> list[Json]:
-        """Read a list to its end; the first page shows on the screen."""
+    async def pages(self, path: str, query: Mapping[str, str] | None = None, *, quiet: bool = False) -> list[Json]:
+        """Read a list to its end; it shows on the screen once, unless `quiet`."""
         items: list[Json] = []
         following: str | None = None
         while True:
             asked = {**(query or {}), "limit": str(_PAGE)} | ({"next": following} if following else {})
             page = await self.get(path, asked, quiet=True)
-            if following is None:
-                shown = "&".join(f"{name}={value}" for name, value in (query or {}).items())
-                self._echo("GET", self._shown(path) + (f"?{shown}" if shown else ""), 200)
+            if following is None and not quiet:
+                self._echo("GET", self._shown(path, query), _OK)
             items += page["items"]
             following = page["next"]
             if following is None:
@@ -104,5 +103,6 @@ class Keysteward:
             answer = await response.json(content_type=None) if await response.read() else {}
             return response.status, answer, response.headers.get("ETag")
 
-    def _shown(self, path: str) -> str:
-        return "/api/v1/" + _ID.sub(r"\1…", self._prefix + path)
+    def _shown(self, path: str, query: Mapping[str, str] | None = None) -> str:
+        asked = "&".join(f"{name}={value}" for name, value in (query or {}).items())
+        return "/api/v1/" + _ID.sub(r"\1…", self._prefix + path + (f"?{asked}" if asked else ""))

@@ -4,6 +4,7 @@ Invariant: `state` is what the dates and flags of a seed mean by Azure's rules, 
 """
 
 from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -53,15 +54,7 @@ class SeededVault:
     @property
     def live(self) -> int:
         """The keys that can be backed up."""
-        return self.total - self.states["soft_deleted"]
-
-    def of_type(self, kty: str) -> int:
-        """How many keys have this type."""
-        return sum(seed.count for seed in self.seeds if seed.members["kty"] == kty)
-
-    def tagged(self, tags: dict[str, str]) -> int:
-        """How many keys have these tags."""
-        return sum(seed.count for seed in self.seeds if seed.members.get("tags") == tags)
+        return self.total - self.states["soft-deleted"]
 
 
 PAYMENTS = SeededVault(
@@ -77,9 +70,14 @@ PAYMENTS = SeededVault(
         Seed("settlement-root", 1, {"kty": "RSA-HSM", "size": 3072, "versions": 3, "distinct_material": True}),
         Seed("ledger-signing", 20, {"kty": "RSA", "versions": 2}),
         Seed("terminal", 18, {"kty": "EC-HSM", "enabled": False}, "deactivated"),
-        Seed("acquirer-old", 16, {"kty": "EC", "created_offset": -400 * _DAY, "expires_offset": -30 * _DAY}, "deactivated"),
-        Seed("acquirer-next", 10, {"kty": "EC-HSM", "not_before_offset": 14 * _DAY}, "pre_active"),
-        Seed("old-gateway", 8, {"kty": "EC", "deleted": True, "deleted_offset": -5 * _DAY}, "soft_deleted"),
+        Seed(
+            "acquirer-old",
+            16,
+            {"kty": "EC", "created_offset": -400 * _DAY, "expires_offset": -30 * _DAY},
+            "deactivated",
+        ),
+        Seed("acquirer-next", 10, {"kty": "EC-HSM", "not_before_offset": 14 * _DAY}, "pre-active"),
+        Seed("old-gateway", 8, {"kty": "EC", "deleted": True, "deleted_offset": -5 * _DAY}, "soft-deleted"),
     ),
 )
 WEBSHOP = SeededVault(
@@ -92,7 +90,7 @@ WEBSHOP = SeededVault(
         Seed("session", 60, {"kty": "EC", "tags": {"env": "prod"}}),
         Seed("invoice-signing", 12, {"kty": "RSA", "versions": 4, "expires_offset": 20 * _DAY}),
         Seed("newsletter", 10, {"kty": "EC", "curve": "P-521", "enabled": False}, "deactivated"),
-        Seed("voucher", 6, {"kty": "EC", "deleted": True}, "soft_deleted"),
+        Seed("voucher", 6, {"kty": "EC", "deleted": True}, "soft-deleted"),
     ),
 )
 ROOTS = SeededVault(
@@ -104,7 +102,12 @@ ROOTS = SeededVault(
         Seed("tenant-wrap", 16, {"kty": "oct-HSM"}),
         Seed("ca-root", 6, {"kty": "RSA-HSM", "versions": 2}),
         Seed("code-signing", 5, {"kty": "EC-HSM", "curve": "P-384", "enabled": False}, "deactivated"),
-        Seed("retired-root", 2, {"kty": "oct-HSM", "deleted": True}, "soft_deleted"),
+        Seed("retired-root", 2, {"kty": "oct-HSM", "deleted": True}, "soft-deleted"),
     ),
 )
 VAULTS = (PAYMENTS, WEBSHOP, ROOTS)
+
+
+def keys_that(holds: Callable[[Seed], bool], vaults: Iterable[SeededVault] = VAULTS) -> int:
+    """Return how many keys of `vaults` come from a seed for which `holds` is true."""
+    return sum(seed.count for vault in vaults for seed in vault.seeds if holds(seed))

@@ -13,15 +13,21 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-_INDENT = (0, 0, 0, 4)
+_INDENT = 4
+_ID_SHOWN = 12
 # What a pipe or a file gets: rich's own 80 columns are narrow for tables.
-_PLAIN_WIDTH = 110
+_PLAIN_WIDTH = 100
 
 
 def console_for(stream: TextIO) -> Console:
     """Return a console that takes its texts literally."""
     width = None if stream.isatty() else _PLAIN_WIDTH
     return Console(file=stream, width=width, highlight=False, markup=False, emoji=False)
+
+
+def shortened(id_: str) -> str:
+    """Return the beginning of an id, enough for people to tell it from others: tables have little room."""
+    return f"{id_[:_ID_SHOWN]}…"
 
 
 class Show:
@@ -44,7 +50,8 @@ class Show:
 
     def call(self, method: str, path: str, status: int) -> None:
         """Print a request to Keysteward, and how it was answered."""
-        self._print(Text(f"{method} {path} -> {status}", style="dim"))
+        # Not wrapped, so that an address can be copied.
+        self.console.print(Text(f"{' ' * _INDENT}{method} {path} -> {status}", style="dim"), soft_wrap=True)
 
     def answer(self, members: Iterable[tuple[str, object]]) -> None:
         """Print members of an answer, one a line."""
@@ -54,7 +61,7 @@ class Show:
     def table(self, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
         """Print a table; numbers are aligned to the right."""
         cells = [list(row) for row in rows]
-        table = Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False)
+        table = Table(box=SIMPLE_HEAD, header_style="bold", show_edge=False, pad_edge=False)
         for number, column in enumerate(columns):
             numeric = bool(cells) and all(isinstance(row[number], int) for row in cells)
             table.add_column(column, justify="right" if numeric else "left", overflow="fold")
@@ -63,4 +70,4 @@ class Show:
         self._print(table)
 
     def _print(self, what: Text | Table) -> None:
-        self.console.print(Padding(what, _INDENT, expand=False))
+        self.console.print(Padding.indent(what, _INDENT))

@@ -10,6 +10,7 @@ from urllib.parse import quote, urlencode
 import azure.functions as func
 
 from core.domain.callers import Caller, CallerKind
+from core.domain.connections import ConnectionReport
 from core.services.access import Access
 from core.services.connections import Connections
 from core.services.findings import Findings
@@ -22,7 +23,7 @@ from functions.operations import Operation
 from functions.pipeline import Pipeline
 from local.host.functions import Function, Trigger
 from local.host.routes import Route, RouteTable, build_route
-from tests.builders.people import ROOT, Office
+from tests.builders.people import HOME, ROOT, Office
 from tests.builders.syncs import SyncStage
 from tests.fakes.storage import MemoryCollection
 
@@ -181,3 +182,37 @@ class Premises:
     def api(self, *, platform_authentication: bool = True) -> Api:
         """The API as the platform admin calls it."""
         return Api(self.app, platform_authentication=platform_authentication).calling(ROOT)
+
+
+SECRET = "the-client-secret-9f31"
+CONNECTION: dict[str, Any] = {
+    "tenant_id": HOME,
+    "client_id": HOME,
+    "subscription_id": HOME,
+    "credential": {"kind": "client_secret", "secret": SECRET},
+}
+
+
+class AccountStage:
+    """An account whose admin is ROOT, and the API as ROOT calls it."""
+
+    def __init__(self, premises: Premises, account: str) -> None:
+        self.premises = premises
+        self.account = account
+        self.api: Api = premises.api()
+
+    def path(self, below: str) -> str:
+        return f"v1/accounts/{self.account}/{below}"
+
+    async def get(self, below: str, **query: str) -> Response:
+        return await self.api.send("GET", self.path(below), query=query)
+
+    async def post(self, below: str, body: object = None) -> Response:
+        return await self.api.send("POST", self.path(below), body)
+
+    async def change(self, method: str, below: str, body: object, *, of: str | None = None) -> Response:
+        etag = (await self.get(of or below)).headers["ETag"]
+        return await self.api.send(method, self.path(below), body, headers={"if-match": etag})
+
+    def reports(self, report: ConnectionReport) -> None:
+        self.premises.stage.vaults.report = report

@@ -34,6 +34,13 @@ def _serve(listener: socket.socket, context: ssl.SSLContext) -> None:
             connection, _ = listener.accept()
         except OSError:
             return
-        with connection, suppress(OSError):
-            context.wrap_socket(connection, server_side=True).close()
-            connection.recv(1)
+        secured = context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
+        secured.settimeout(5)
+        with suppress(OSError):
+            secured.do_handshake()
+        # What the client has under way is read first: a reset would overtake the alert.
+        with socket.socket(fileno=secured.detach()) as plain, suppress(OSError):
+            plain.settimeout(5)
+            plain.shutdown(socket.SHUT_WR)
+            while plain.recv(4096):
+                pass

@@ -1,6 +1,7 @@
 """Bodies: strict JSON with bounds; refusals never repeat the input."""
 
 import json
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
@@ -55,25 +56,27 @@ def test_refuses_what_is_not_declared_as_json(content_type: str | None) -> None:
     assert refused.value.code == "unsupported_media_type"
 
 
-def test_a_form_without_content_is_refused_too() -> None:
+@pytest.mark.parametrize("content_type", ["application/x-www-form-urlencoded", "text/plain;charset=UTF-8"])
+def test_what_a_foreign_page_can_send_is_refused_without_content_too(content_type: str) -> None:
     with pytest.raises(InvalidRequestError):
-        canonical_body(b"", "application/x-www-form-urlencoded")
+        canonical_body(b"", content_type)
+
+
+@pytest.mark.parametrize("content_type", [None, JSON, "application/octet-stream"])
+def test_nothing_is_nothing(content_type: str | None) -> None:
+    assert canonical_body(b"", content_type) == b""
 
 
 @pytest.mark.parametrize("content_type", [JSON, "Application/JSON", "application/json; charset=utf-8"])
 def test_equal_bodies_have_one_form(content_type: str) -> None:
     one = canonical_body(b'{"b": [1, 2.0, null], "a": "\\u00e9"}', content_type)
     assert one == canonical_body('\ufeff{ "a":"é", "b":[1,2.0,null] }'.encode(), JSON)
-    assert canonical_body(b"", None) == b""
 
 
 @given(st.binary(max_size=300))
 def test_any_bytes_are_json_or_refused(content: bytes) -> None:
-    try:
+    with suppress(InvalidRequestError):
         canonical = canonical_body(content, JSON)
-    except InvalidRequestError as refused:
-        assert refused.code == "malformed_json"
-    else:
         assert canonical == b"" or canonical_body(canonical, JSON) == canonical
 
 

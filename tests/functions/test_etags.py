@@ -1,5 +1,7 @@
 """ETags survive the way out and back; others match nothing."""
 
+from contextlib import suppress
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -30,7 +32,5 @@ def test_a_foreign_entity_tag_is_stale(if_match: str) -> None:
 
 @given(st.text(max_size=50))
 def test_no_header_breaks_it(if_match: str) -> None:
-    try:
-        etags.from_wire(if_match)
-    except (InvalidRequestError, StaleWriteError) as refused:
-        assert refused.code in {"invalid_header", "stale_write"}
+    with suppress(InvalidRequestError, StaleWriteError):
+        assert etags.from_wire(if_match).isprintable() or if_match.startswith(('"', 'W/"'))

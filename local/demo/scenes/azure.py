@@ -42,5 +42,5 @@ async def _vault(stage: Stage, seeded: SeededVault, connector: Application, admi
 
 def _row(seeded: SeededVault) -> tuple[object, ...]:
     states = seeded.states
-    shown = [states[name] for name in ("active", "pre_active", "deactivated", "soft_deleted")]
+    shown = [states[name] for name in ("active", "pre-active", "deactivated", "soft-deleted")]
     return (seeded.name, seeded.sku.replace("_", " "), seeded.total, *shown)

@@ -12,9 +12,9 @@ _KEPT_DAYS = 21
 async def link_vaults(stage: Stage, alice: Keysteward, vaults: list[Vault], connector: Application) -> list[Group]:
     """Link every vault to a group of its own, the first one with a detour."""
     first, *others = vaults
-    wrong = await _with_wrong_secret(stage, alice, first, connector)
-    corrected = await _corrected(stage, alice, wrong, connector)
-    linked = await _selected(stage, alice, corrected, first)
+    saved = await _with_wrong_secret(stage, alice, first, connector)
+    report = await _corrected(stage, alice, saved, connector)
+    linked = await _selected(alice, saved["id"], report, first)
     stage.show.scene("The other vaults are linked in one step each")
     groups = [(Group(linked["id"], first), linked)]
     for vault in others:
@@ -57,20 +57,17 @@ async def _corrected(stage: Stage, alice: Keysteward, group: Json, connector: Ap
     show.answer([("secret", shown["secret"]), ("hint", shown["hint"]), ("expires_on", shown["expires_on"])])
     expect("the secret as it reads back", connector.secret in str(changed), wanted=False)
     expect("result with the right secret", changed["report"]["result"], "connected")
-    vaults = changed["report"]["vaults"]
+    report = await alice.post(f"groups/{group['id']}/connection/test")
     columns = ("Vault", "Type", "Location", "Purge protection", "Access by")
-    rows = [
-        (one["name"], one["type"], one["location"], one["purge_protection"], "RBAC" if one["rbac"] else "policies")
-        for one in vaults
-    ]
-    show.table(columns, rows)
-    return changed
+    show.table(columns, [_discovered(one) for one in report["vaults"]])
+    return report
 
 
-async def _selected(stage: Stage, alice: Keysteward, group: Json, vault: Vault) -> Json:
-    expect("the vault is offered", vault.resource_id in {v["resource_id"] for v in group["report"]["vaults"]}, wanted=True)
+async def _selected(alice: Keysteward, group: str, report: Json, vault: Vault) -> Json:
+    offered = {one["resource_id"] for one in report["vaults"]}
+    expect("vaults that are not offered", {vault.resource_id} - offered, set())
     selection = {"resource_id": vault.resource_id}
-    path = f"groups/{group['id']}"
+    path = f"groups/{group}"
     linked = await alice.change("PUT", f"{path}/vault", selection, of=path)
     expect("the linked vault", linked["vault"]["uri"].rstrip("/"), vault.uri.rstrip("/"))
     return linked
@@ -87,6 +84,11 @@ async def _permissions(stage: Stage, alice: Keysteward, groups: list[Group]) -> 
         missing = {name for name, state in report["permissions"].items() if state != "held"}
         expect(f"permissions not held on {group.title}", missing, set(group.vault.seeded.missing))
     stage.seen.append(("Permission probe", f"{len(names)} permissions on each vault, none of them by changing a key"))
+
+
+def _discovered(vault: Json) -> tuple[str, ...]:
+    protection, access = "on" if vault["purge_protection"] else "off", "RBAC" if vault["rbac"] else "access policies"
+    return vault["name"], vault["type"].replace("_", " "), vault["location"], protection, access
 
 
 def _described(vault: Json) -> str:
