@@ -94,9 +94,10 @@ def _plain_loop(stage: Stage, linked: Linked) -> _Loop:
         connection_verify=ca_file,
         disable_instance_discovery=True,
     )
-    with credential, KeyClient(
-        linked.vault_uri, credential, connection_verify=ca_file, verify_challenge_resource=False
-    ) as client:
+    with (
+        credential,
+        KeyClient(linked.vault_uri, credential, connection_verify=ca_file, verify_challenge_resource=False) as client,
+    ):
         started = perf_counter()
         names = [str(key.name) for key in client.list_properties_of_keys()]
         listed = perf_counter()
