@@ -12,6 +12,7 @@ from functions import etags, problems
 from functions.operations import API, Answer, Content
 
 JSON = "application/json"
+HTML = "text/html"
 _ALWAYS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 

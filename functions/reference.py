@@ -10,9 +10,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from html import escape
 from typing import Any
 
+from functions.answers import HTML
 from functions.operations import Content
 
-MEDIA_TYPE = "text/html"
 _STYLE = """
 :root{color-scheme:light dark;--line:#8884;--soft:#8881}
 body{font:16px/1.5 system-ui,sans-serif;max-width:72rem;margin:0 auto;padding:1rem}
@@ -37,7 +37,7 @@ def page(document: _Json) -> Content:
     head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}</title>'
     body = "\n".join(_body(document))
     html = f'<!doctype html><html lang="en"><head>{head}<style>{_STYLE}</style></head><body>{body}</body></html>'
-    return Content(html.encode(), MEDIA_TYPE, _POLICY.format(digest=digest))
+    return Content(html.encode(), HTML, _POLICY.format(digest=digest))
 
 
 def _body(document: _Json) -> Iterator[str]:

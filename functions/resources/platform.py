@@ -4,8 +4,7 @@ from functools import cache
 
 from core.domain.permissions import Permission
 from core.wiring import App
-from functions import openapi_document, reference
-from functions.answers import JSON
+from functions.answers import HTML, JSON
 from functions.models.base import NoQuery
 from functions.models.platform import HealthAnswer, RotationAnswer, RotationRequest
 from functions.operations import Answer, Call, Content, Openness, Operation, Static
@@ -55,12 +54,17 @@ OPERATIONS = (
 def documentation(others: tuple[Operation, ...]) -> tuple[Operation, ...]:
     """Return the operations that serve the reference of `others` and of themselves."""
 
+    # Imported when somebody asks: what generates schemas need not be there when the app starts.
     @cache
     def get_reference() -> Answer:
+        from functions import openapi_document, reference  # noqa: PLC0415
+
         return Answer(reference.page(openapi_document.document((*others, *own))))
 
     @cache
     def get_openapi() -> Answer:
+        from functions import openapi_document  # noqa: PLC0415
+
         return Answer(Content(openapi_document.text_of((*others, *own)).encode(), JSON))
 
     own = (
@@ -72,7 +76,7 @@ def documentation(others: tuple[Operation, ...]) -> tuple[Operation, ...]:
             needs=Openness.PUBLIC,
             handler=Static(get_reference),
             tag=_TAG,
-            media_type=reference.MEDIA_TYPE,
+            media_type=HTML,
         ),
         Operation(
             name="get_openapi",
