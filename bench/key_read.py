@@ -9,7 +9,7 @@ from core.adapters.azure.transports import transport
 from local.stack import IdentityCredential
 
 _KEYS = 100
-_ROUNDS, _A_ROUND = 20, 25
+_ROUNDS, _A_ROUND = 500, 1
 
 
 async def key_read(stage: Stage) -> list[Figure]:
