@@ -19,7 +19,7 @@ class Bound(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One figure; `unit` follows the numbers (such as '×'), `note` says from which measurements it comes."""
+    """One figure; `unit` follows the numbers (such as 'x'), `note` says from which measurements it comes."""
 
     what: str
     bound: Bound

@@ -9,7 +9,7 @@ from core.adapters.azure.transports import transport
 from local.stack import IdentityCredential
 
 _KEYS = 100
-_ROUNDS, _A_ROUND = 500, 1
+_ROUNDS = 500
 
 
 async def key_read(stage: Stage) -> list[Figure]:
@@ -30,12 +30,11 @@ async def key_read(stage: Stage) -> list[Figure]:
                 "row": lambda: table.get_entity(linked.group, key),
                 "key": lambda: stage.api.get(f"{linked.path}/keys/{key}"),
             },
-            rounds=_ROUNDS,
-            a_round=_A_ROUND,
+            _ROUNDS,
         )
     least = found["no-op"] + found["row"]
     note = (
         f"p50 {milliseconds(found['key'])}; no-op function {milliseconds(found['no-op'])}, "
-        f"table read {milliseconds(found['row'])}; {_ROUNDS * _A_ROUND} of each, in turns"
+        f"table read {milliseconds(found['row'])}; {_ROUNDS} of each, in turns"
     )
-    return [Figure("Read of one key, to no-op + table read", Bound.AT_MOST, 1.5, found["key"] / least, "×", note)]
+    return [Figure("Read of one key, to no-op + table read", Bound.AT_MOST, 1.5, found["key"] / least, "x", note)]

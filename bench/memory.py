@@ -14,7 +14,7 @@ async def peak_memory(stage: Stage) -> list[Figure]:
     large = await _peak(stage, _LARGE)
     note = f"{large:.0f} MiB and {small:.0f} MiB: VmHWM of a host that was started for the one sync"
     what = f"Peak memory of a first sync, {_LARGE:,} keys to {_SMALL:,}"
-    return [Figure(what, Bound.AT_MOST, 1.2, large / small, "×", note)]
+    return [Figure(what, Bound.AT_MOST, 1.2, large / small, "x", note)]
 
 
 async def _peak(stage: Stage, keys: int) -> float:
@@ -22,6 +22,10 @@ async def _peak(stage: Stage, keys: int) -> float:
     linked = await stage.linked(await stage.account(f"Memory of {keys} keys"), keys)
     await stage.stack.restart_host()
     await stage.sync(linked, poll_seconds=0.5)
-    status = Path(f"/proc/{stage.stack.host.part.pid}/status").read_text("ascii")
+    return _peak_of(stage.stack.host.part.pid)
+
+
+def _peak_of(pid: int) -> float:
+    status = Path(f"/proc/{pid}/status").read_text("ascii")
     line = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
     return int(line.split()[1]) / 1_024

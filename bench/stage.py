@@ -52,7 +52,7 @@ class Stage:
         return str((await self.api.post("accounts", {"title": title}))["id"])
 
     async def linked(self, account: str, keys: int) -> Linked:
-        """Make a standard vault with `keys` software-protected keys of one version, and a group that is linked to it."""
+        """Make a standard vault with software-protected keys of one version each, and a group that is linked to it."""
         self._vaults += 1
         application = await self.control.post("principals", {"display_name": "keysteward", "kind": "application"})
         granted = {"object_id": application["object_id"], "keys": ["get", "list", "backup"]}

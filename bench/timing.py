@@ -7,19 +7,19 @@ from time import perf_counter
 type Call = Callable[[], Awaitable[object]]
 
 
-async def medians(calls: Mapping[str, Call], *, rounds: int, a_round: int) -> dict[str, float]:
-    """Return the median seconds of each call, awaited `rounds` times `a_round` times.
+async def medians(calls: Mapping[str, Call], rounds: int) -> dict[str, float]:
+    """Return the median seconds of each call, awaited `rounds` times.
 
-    The calls take turns, so that what else the machine does falls on all of them alike. A first round is not counted.
+    The calls take turns, one at a time: what else the machine does falls on all of them alike, and none finds the
+    processor's caches full of its own. The first tenth of the rounds is not counted.
     """
     taken: dict[str, list[float]] = {name: [] for name in calls}
-    for number in range(rounds + 1):
+    for number in range(-(rounds // 10), rounds):
         for name, call in calls.items():
-            for _ in range(a_round):
-                started = perf_counter()
-                await call()
-                if number:
-                    taken[name].append(perf_counter() - started)
+            started = perf_counter()
+            await call()
+            if number >= 0:
+                taken[name].append(perf_counter() - started)
     return {name: statistics.median(seconds) for name, seconds in taken.items()}
 
 

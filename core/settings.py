@@ -7,10 +7,15 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
+
+from pydantic import TypeAdapter, ValidationError
 
 from core.domain.clouds import CLOUDS, Cloud, CloudName
+from core.domain.identity_use import IdentityOffer
 
 _TRUE = frozenset({"true", "1"})
+_IDENTITIES = TypeAdapter(dict[str, Literal["*"] | list[str]])
 
 
 class SettingsError(Exception):
@@ -23,6 +28,7 @@ class Settings:
 
     `home_tenant` and `first_admin` (an Entra object id in it) name who may create accounts.
     `sealing_key` is the full id of the sealing key in the platform vault, without a version.
+    `identities` says which accounts may connect groups with which identities of the deployment.
     `platform_authentication` is the platform's word that it verifies callers (App Service sets WEBSITE_AUTH_ENABLED).
     """
 
@@ -35,22 +41,26 @@ class Settings:
     queue_service: str
     identity_client_id: str | None
     federated_token_file: Path | None
+    identities: IdentityOffer
     platform_authentication: bool
 
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> "Settings":
         """Read the settings, or say which one is wrong."""
+        cloud = _cloud(environment.get("KEYSTEWARD_CLOUD", CloudName.PUBLIC.value))
+        own_identity = environment.get("AzureWebJobsStorage__clientId")
         token_file = environment.get("AZURE_FEDERATED_TOKEN_FILE")
         return cls(
             home_tenant=_required(environment, "KEYSTEWARD_TENANT_ID"),
             first_admin=_required(environment, "KEYSTEWARD_FIRST_ADMIN"),
             sealing_key=_required(environment, "KEYSTEWARD_SEALING_KEY"),
-            cloud=_cloud(environment.get("KEYSTEWARD_CLOUD", CloudName.PUBLIC.value)),
+            cloud=cloud,
             table_service=_required(environment, "AzureWebJobsStorage__tableServiceUri"),
             blob_service=_required(environment, "AzureWebJobsStorage__blobServiceUri"),
             queue_service=_required(environment, "AzureWebJobsStorage__queueServiceUri"),
-            identity_client_id=environment.get("AzureWebJobsStorage__clientId"),
+            identity_client_id=own_identity,
             federated_token_file=Path(token_file) if token_file else None,
+            identities=IdentityOffer(cloud, own_identity, _offered(environment.get("KEYSTEWARD_IDENTITIES", "{}"))),
             platform_authentication=environment.get("WEBSITE_AUTH_ENABLED", "").lower() in _TRUE,
         )
 
@@ -72,3 +82,13 @@ def _cloud(text: str) -> Cloud:
         raise SettingsError(
             "The setting KEYSTEWARD_CLOUD is neither a cloud's name nor a cloud's endpoints."
         ) from error
+
+
+def _offered(text: str) -> dict[str, frozenset[str]]:
+    """A JSON object: client id (or `*`) to a list of account ids, or to `*`."""
+    try:
+        offered = _IDENTITIES.validate_json(text)
+    except ValidationError as error:
+        message = "The setting KEYSTEWARD_IDENTITIES is no JSON object of client ids and their accounts."
+        raise SettingsError(message) from error
+    return {client_id.lower(): frozenset(accounts) for client_id, accounts in offered.items()}

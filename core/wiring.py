@@ -135,7 +135,7 @@ def _wired(settings: Settings, clock: Clock, storage: Storage, sealing_key: Vaul
     findings = Findings(index, clock)
     identity = AppIdentity(settings.identity_client_id, settings.federated_token_file)
     vaults = AzureVaults(clock, identity)
-    connections = Connections(sealer, vaults, groups, findings, clock)
+    connections = Connections(sealer, vaults, groups, findings, settings.identities, clock)
     locks = SyncLocks(TableCollection(storage.table("locks"), Lock), job_rows)
     escrows = Escrows(ContainerBlobs(storage.container("escrow")), sealer, clock)
     sync_work = SyncWork(

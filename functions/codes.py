@@ -63,6 +63,7 @@ CODES: Mapping[str, Code] = MappingProxyType({
     "overlap_invalid": Code(InvalidRequestError, "The overlap of an API key's rotation is out of bounds."),
     "group_unknown": Code(InvalidRequestError, "A group named in the body does not exist."),
     "connection_invalid": Code(InvalidRequestError, "A member of a connection is missing, too many, or malformed."),
+    "secret_required": Code(InvalidRequestError, "A change of CA or proxy needs the secret that would pass there."),
     "group_invalid": Code(InvalidRequestError, "A group's members do not go together, or one is out of bounds."),
     "extra_unknown": Code(InvalidRequestError, "A permission in `extra` is not one that is given beside a role."),
     "extra_for_auditor": Code(InvalidRequestError, "An auditor gets no permission beside the role."),
@@ -113,6 +114,9 @@ CODES: Mapping[str, Code] = MappingProxyType({
     "stale_write": Code(StaleWriteError, "The object changed since it was read."),
 
     "policy_violation": Code(PolicyViolationError, "A policy refuses this."),
+    "identity_not_offered": Code(
+        PolicyViolationError, "The deployment does not lend this identity to the account, or not this way."
+    ),
     "record_too_large": Code(PolicyViolationError, "What is to be recorded is larger than a row can be."),
     "idempotency_key_reused": Code(PolicyViolationError, "The idempotency key was used for another request."),
 
@@ -125,6 +129,8 @@ CODES: Mapping[str, Code] = MappingProxyType({
     "storage_incomplete": Code(VaultAnswerError, "A table, container or queue of the storage account is gone."),
     "vault_answer_malformed": Code(VaultAnswerError, "A vault's answer does not have the form that Azure documents."),
     "vault_unavailable": Code(VaultUnavailableError, "A service of Azure cannot be reached, throttles or fails."),
+    "vault_throttled": Code(VaultUnavailableError, "A service of Azure answers that there are too many requests."),
+    "vault_timeout": Code(VaultUnavailableError, "A service of Azure did not answer in time."),
     "sealing_key_unavailable": Code(VaultUnavailableError, "The platform vault cannot be reached."),
     "storage_unavailable": Code(VaultUnavailableError, "The storage account cannot be reached, throttles or fails."),
 

@@ -36,7 +36,7 @@ class TreeIndex:
         self._rounds = Rounds(TreeWriter(store, self._walk, capacity).apply)
 
     async def apply(self, tree: str, changes: Mapping[str, Mapping[str, object] | None]) -> None:
-        """Put or (None) delete entries; a read and a write for each leaf that changes, together for concurrent calls."""
+        """Put or (None) delete entries; concurrent calls share the read and write of a leaf that changes."""
         edits = {key: delete if value is None else put(value) for key, value in changes.items()}
         await self._rounds.apply(tree, edits)
 

@@ -10,7 +10,7 @@ from enum import Enum
 from urllib.parse import urlsplit
 
 from core.domain.clouds import Cloud, CloudName
-from core.domain.connections import CredentialKind
+from core.domain.connections import Connection, CredentialKind
 from core.domain.secrets import SecretText
 from core.errors import InvalidRequestError
 
@@ -115,6 +115,26 @@ def check_proxy(draft: ProxyDraft) -> None:
         raise refused("A password belongs to a user name.", "proxy.username")
     if draft.username is not None and (":" in draft.username or not draft.username.isprintable()):
         raise refused("A user name for a proxy has no colon and no control characters.", "proxy.username")
+
+
+def check_kept(draft: ConnectionDraft, stored: Connection) -> None:
+    """Raise InvalidRequestError `secret_required` where a stored secret would take a way that its owner did not choose.
+
+    Whoever sets the CA or the proxy can read what passes; only who knows a secret may send it there. Taking a custom
+    CA or a proxy away opens no new way.
+    """
+    tls, proxy = stored.tls, stored.proxy
+    moved = draft.tls.custom_ca not in {None, tls.custom_ca} or (tls.validate_host and not draft.tls.validate_host)
+    moved |= draft.proxy is not None and draft.proxy.url != (proxy.url if proxy else None)
+    if moved and needs_secret(draft.credential.kind) and draft.credential.secret is KEEP:
+        raise _secret_required("credential.secret")
+    if moved and draft.proxy and proxy and proxy.sealed_password and draft.proxy.password is KEEP:
+        raise _secret_required("proxy.password")
+
+
+def _secret_required(field: str) -> InvalidRequestError:
+    detail = "A change of the CA or the proxy needs the secret again: it would pass there."
+    return InvalidRequestError(detail, code="secret_required", field=f"connection.{field}")
 
 
 def needs_secret(kind: CredentialKind) -> bool:

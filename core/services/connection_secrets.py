@@ -16,6 +16,7 @@ from core.domain.connection_drafts import (
     ProxyDraft,
     TlsDraft,
     check_connection,
+    check_kept,
     needs_secret,
     refused,
 )
@@ -39,9 +40,11 @@ _PURPOSES: Mapping[CredentialKind, str] = MappingProxyType(
 def checked(draft: ConnectionDraft, stored: Connection | None = None) -> OpenConnection:
     """Return what a draft gives, with nothing sealed; what it keeps of `stored` is there in sealed form only.
 
-    Raises InvalidRequestError `connection_invalid`.
+    Raises InvalidRequestError `connection_invalid`, `secret_required`.
     """
     check_connection(draft)
+    if stored is not None:
+        check_kept(draft, stored)
     if draft.tls.custom_ca is not None:
         check_authorities(draft.tls.custom_ca, "tls.custom_ca")
     connection = Connection(

@@ -13,6 +13,7 @@ from core.domain.connections import (
     VaultFacts,
 )
 from core.domain.groups import Group, GroupKind
+from core.domain.identity_use import IdentityOffer
 from core.errors import ConflictError
 from core.ports import Clock, Collection, Sealer, Vaults
 from core.services.access import group_not_found
@@ -29,31 +30,48 @@ class Connections:
     """Opens, seals and tests connections."""
 
     def __init__(
-        self, sealer: Sealer, vaults: Vaults, groups: Collection[Group], findings: Findings, clock: Clock
+        self,
+        sealer: Sealer,
+        vaults: Vaults,
+        groups: Collection[Group],
+        findings: Findings,
+        identities: IdentityOffer,
+        clock: Clock,
     ) -> None:
         self._secrets = ConnectionSecrets(sealer)
         self._vaults = vaults
         self._groups = groups
         self._findings = findings
+        self._identities = identities
         self._clock = clock
 
     async def seal(self, account: str, group: str, draft: ConnectionDraft, stored: Connection | None) -> Connection:
         """Return the draft as it is stored, with what it keeps of `stored`.
 
-        Raises InvalidRequestError `connection_invalid`.
+        Raises InvalidRequestError `connection_invalid`, `secret_required`; PolicyViolationError `identity_not_offered`.
         """
-        return await self._secrets.seal(account, group, checked(draft, stored))
+        given = checked(draft, stored)
+        self._identities.check(account, given.connection)
+        return await self._secrets.seal(account, group, given)
 
     async def open(self, group: Group) -> OpenConnection:
-        """Return a group's connection with its secrets; ConflictError `group_kind` for a source group."""
+        """Return a group's connection with its secrets.
+
+        Raises ConflictError `group_kind` for a source group; PolicyViolationError `identity_not_offered` where the
+        deployment lends the identity no more.
+        """
+        if group.connection is not None:
+            self._identities.check(group.account, group.connection)
         return await self._secrets.open(group)
 
-    async def test_unsaved(self, draft: ConnectionDraft, vault: str | None = None) -> ConnectionReport:
+    async def test_unsaved(self, account: str, draft: ConnectionDraft, vault: str | None = None) -> ConnectionReport:
         """Test a connection that nobody saved; with `vault` (a resource id) its key permissions too.
 
-        Raises InvalidRequestError `connection_invalid`.
+        Raises InvalidRequestError `connection_invalid`; PolicyViolationError `identity_not_offered`.
         """
-        return await self._try(checked(draft), vault)
+        given = checked(draft)
+        self._identities.check(account, given.connection)
+        return await self._try(given, vault)
 
     async def test_saved(self, account: str, group: str) -> ConnectionReport:
         """Test a group's connection, and record the outcome with the group and in the findings."""

@@ -16,7 +16,8 @@ _TAG = "Groups"
 _ROUTE = "v1/accounts/{account}/groups"
 _ONE = f"{_ROUTE}/{{group}}"
 _REACHED = ("vault_unavailable",)
-_DRAFTED = ("title_invalid", "group_invalid", "connection_invalid", "schedule_invalid")
+_CONNECTED = ("connection_invalid", "identity_not_offered")
+_DRAFTED = ("title_invalid", "group_invalid", "schedule_invalid", *_CONNECTED)
 _LINKED = ("not_connected", "vault_not_offered", "vault_already_linked")
 
 
@@ -72,7 +73,7 @@ async def select_vault(app: App, call: Call[VaultSelection, NoQuery]) -> Answer:
 
 async def test_connection(app: App, call: Call[ConnectionTest, NoQuery]) -> Answer:
     """Test a connection that is not saved."""
-    report = await app.connections.test_unsaved(call.body.connection.draft(), call.body.vault)
+    report = await app.connections.test_unsaved(call.account, call.body.connection.draft(), call.body.vault)
     return Answer(ReportAnswer.shown(report))
 
 
@@ -137,7 +138,7 @@ OPERATIONS = (
         answer=GroupAnswer,
         precondition=Precondition.REQUIRED,
         etagged=True,
-        errors=(*_DRAFTED, "field_fixed", "group_kind", *_REACHED),
+        errors=(*_DRAFTED, "secret_required", "field_fixed", "group_kind", *_REACHED),
     ),
     Operation(
         name="delete_group",
@@ -164,7 +165,7 @@ OPERATIONS = (
         answer=GroupAnswer,
         precondition=Precondition.REQUIRED,
         etagged=True,
-        errors=("group_kind", "field_fixed", *_LINKED, *_REACHED),
+        errors=("group_kind", "field_fixed", "identity_not_offered", *_LINKED, *_REACHED),
     ),
     Operation(
         name="test_connection",
@@ -178,7 +179,7 @@ OPERATIONS = (
         tag=_TAG,
         body=ConnectionTest,
         answer=ReportAnswer,
-        errors=("connection_invalid", *_REACHED),
+        errors=(*_CONNECTED, *_REACHED),
     ),
     Operation(
         name="test_group_connection",
@@ -189,6 +190,6 @@ OPERATIONS = (
         handler=test_group_connection,
         tag=_TAG,
         answer=ReportAnswer,
-        errors=("group_kind", *_REACHED),
+        errors=("group_kind", "identity_not_offered", *_REACHED),
     ),
 )

@@ -47,6 +47,8 @@ def app_settings(emulator: EmulatorEndpoints, storage: StorageEndpoints, sealing
         "KEYSTEWARD_TENANT_ID": seeds.CONTOSO_TENANT_ID,
         "KEYSTEWARD_FIRST_ADMIN": seeds.USER_OBJECT_IDS["alice"],
         "KEYSTEWARD_SEALING_KEY": sealing_key,
+        # Whoever runs the stack owns everything in it; a deployment names identities and accounts.
+        "KEYSTEWARD_IDENTITIES": json.dumps({"*": "*"}),
         "KEYSTEWARD_CLOUD": json.dumps(_private_cloud(emulator)),
     }
 

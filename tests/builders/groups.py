@@ -10,6 +10,7 @@ from core.domain.connection_drafts import ConnectionDraft, CredentialDraft
 from core.domain.connections import CredentialKind
 from core.domain.group_drafts import NewGroup
 from core.domain.groups import Group, GroupKind
+from core.domain.identity_use import ANY, IdentityOffer
 from core.domain.jobs import Job
 from core.domain.reservations import Reservation
 from core.domain.secrets import SecretText
@@ -29,6 +30,12 @@ from tests.fakes.vault import FACTS
 GUID = "11111111-1111-1111-1111-111111111111"
 SECRET = "a-client-secret-with-end-wxyz"
 ACTOR = Actor(ActorKind.USER, "prn_x", "X")
+
+
+#: The deployment lends every identity but its own to every account.
+OFFER = IdentityOffer(
+    CLOUDS[CloudName.PUBLIC], own="99999999-9999-9999-9999-999999999999", accounts={ANY: frozenset({ANY})}
+)
 
 
 def a_draft(**members: Any) -> ConnectionDraft:
@@ -52,7 +59,7 @@ class Registry:
         self.rows = rows
         self.vaults = ShownVaults(clock, FACTS)
         self.findings = Findings(self.index, clock)
-        self.connections = Connections(self.office.sealing.sealer, self.vaults, rows, self.findings, clock)
+        self.connections = Connections(self.office.sealing.sealer, self.vaults, rows, self.findings, OFFER, clock)
         jobs: MemoryCollection[Job] = MemoryCollection()
         locks: MemoryCollection[Lock] = MemoryCollection()
         self.queue = MemoryQueue()

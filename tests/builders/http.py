@@ -23,6 +23,7 @@ from functions.operations import Operation
 from functions.pipeline import Pipeline
 from local.host.functions import Function, Trigger
 from local.host.routes import Route, RouteTable, build_route
+from tests.builders.groups import OFFER
 from tests.builders.people import HOME, ROOT, Office
 from tests.builders.syncs import SyncStage
 from tests.fakes.storage import MemoryCollection
@@ -142,7 +143,7 @@ class Premises:
         self.idempotency_rows: MemoryCollection[Any] = MemoryCollection()
         sealer = office.sealing.sealer
         findings = Findings(stage.index, office.clock)
-        connections = Connections(sealer, stage.vaults, office.group_rows, findings, office.clock)
+        connections = Connections(sealer, stage.vaults, office.group_rows, findings, OFFER, office.clock)
         links = VaultLinks(MemoryCollection(), office.group_rows, office.clock)
         self.app = App(
             clock=office.clock,

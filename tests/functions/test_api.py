@@ -135,8 +135,15 @@ async def test_a_group_changes_by_what_is_given(stage: AccountStage) -> None:
         "title": "Shop",
         "schedule": {"time_zone": "Europe/Zurich"},
         "escrow": {"keep_generations": 7},
-        "connection": {"client_id": object_id("other"), "proxy": {"url": "http://proxy.example:3128"}},
+        "connection": {"client_id": object_id("other")},
     }
+    proxied = {"connection": {"proxy": {"url": "http://proxy.example:3128"}}}
+    refused = await stage.change("PATCH", one, proxied)
+    assert (refused.status, refused.code) == (400, "secret_required")
+    credential = {"kind": "client_secret", "secret": SECRET}
+    assert (
+        await stage.change("PATCH", one, {"connection": proxied["connection"] | {"credential": credential}})
+    ).status == 200
     changed = (await stage.change("PATCH", one, patch)).json
     assert (changed["title"], changed["schedule"]["time_zone"]) == ("Shop", "Europe/Zurich")
     assert changed["schedule"]["cron"] == created["schedule"]["cron"]

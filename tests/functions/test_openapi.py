@@ -22,7 +22,10 @@ from tests.builders.http import route_table
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENT = document(OPERATIONS)
 # These are made of a name (`{parameter}_not_found`) or looked up, not written where they are raised.
-MADE = {"missing_field", "unknown_field", "member_not_found", "application_not_found", "principal_not_found"}
+MADE = {
+    "missing_field", "unknown_field", "member_not_found", "application_not_found", "principal_not_found",
+    "vault_throttled", "vault_timeout",
+}  # fmt: skip
 
 
 def test_the_checked_in_document_is_current(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from core.domain.accounts import GroupRole
 from core.domain.clouds import CLOUDS, CloudName
-from core.domain.connection_drafts import CredentialDraft, ProxyDraft, TlsDraft
+from core.domain.connection_drafts import KEEP, CredentialDraft, ProxyDraft, TlsDraft
 from core.domain.connections import ConnectionCause, CredentialKind
 from core.domain.group_drafts import GroupChanges, NewGroup
 from core.domain.groups import ConnectionState, EscrowSettings, Group, GroupKind, SyncSchedule
@@ -234,9 +234,18 @@ async def test_an_edit_keeps_the_secrets_that_it_does_not_mention(registry: Regi
     ca = an_identity()[0].partition("-----BEGIN PRIVATE")[0]
     changes = GroupChanges(
         credential=CredentialDraft(CredentialKind.CLIENT_SECRET, OTHER_GUID, GUID),
-        tls=TlsDraft(custom_ca=ca, validate_host=False),
-        proxy=ProxyDraft("http://other.example:3128", "me"),
+        tls=TlsDraft(),
+        proxy=ProxyDraft("http://proxy.example:3128", "me"),
     )
+    elsewhere = (
+        (TlsDraft(custom_ca=ca, validate_host=False), KEEP),
+        (KEEP, ProxyDraft("http://other.example:3128", "me")),
+    )
+    for tls_change, proxy_change in elsewhere:
+        wanted = GroupChanges(tls=tls_change, proxy=proxy_change)
+        with pytest.raises(InvalidRequestError) as caught:
+            await registry.groups.update(registry.account, group.id, wanted, None)
+        assert caught.value.code == "secret_required"
     changed = (await registry.groups.update(registry.account, group.id, changes, None)).value
     assert changed.connection is not None
     assert changed.connection.credential.sealed == group.connection.credential.sealed
@@ -280,7 +289,7 @@ async def test_another_kind_of_credential_needs_its_own_secret(registry: Registr
 
 async def test_a_kind_without_secret_drops_the_old_one(registry: Registry) -> None:
     group = (await registry.azure_group()).value
-    changes = GroupChanges(credential=CredentialDraft(CredentialKind.MANAGED_IDENTITY))
+    changes = GroupChanges(credential=CredentialDraft(CredentialKind.MANAGED_IDENTITY, client_id=GUID))
     changed = (await registry.groups.update(registry.account, group.id, changes, None)).value
     assert changed.connection is not None
     assert (changed.connection.credential.sealed, changed.connection.credential.hint) == (None, None)
@@ -366,21 +375,21 @@ async def test_a_test_of_a_connection_that_was_edited_meanwhile_is_not_recorded(
 
 
 async def test_an_unsaved_connection_is_tested_in_the_open(registry: Registry) -> None:
-    report = await registry.connections.test_unsaved(a_draft(), FACTS.resource_id)
+    report = await registry.connections.test_unsaved(registry.account, a_draft(), FACTS.resource_id)
     assert report.permissions
     (first, _), (_, vault) = registry.vaults.tested
     assert first.credential_secret is not None
     assert first.credential_secret.reveal() == SECRET
     assert first.connection.credential.sealed is None
     assert vault == FACTS
-    missing = await registry.connections.test_unsaved(a_draft(), OTHER.resource_id)
+    missing = await registry.connections.test_unsaved(registry.account, a_draft(), OTHER.resource_id)
     assert missing.cause is ConnectionCause.VAULT_NOT_FOUND
 
 
 async def test_an_unsaved_connection_needs_its_secret(registry: Registry) -> None:
     draft = a_draft(credential=CredentialDraft(CredentialKind.CLIENT_SECRET, GUID, GUID))
     with pytest.raises(InvalidRequestError):
-        await registry.connections.test_unsaved(draft)
+        await registry.connections.test_unsaved(registry.account, draft)
 
 
 async def test_a_credential_near_its_end_is_a_finding(registry: Registry) -> None:
