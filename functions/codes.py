@@ -105,7 +105,7 @@ CODES: Mapping[str, Code] = MappingProxyType({
     "not_connected": Code(ConflictError, "The connection does not work; `cause` says why."),
     "vault_not_offered": Code(ConflictError, "The connection shows no vault with this resource id."),
     "vault_already_linked": Code(ConflictError, "Another group of the account is linked to this vault."),
-    "record_contended": Code(NotFoundError, "A record kept changing while it was written."),
+    "record_contended": Code(ConflictError, "A record kept changing while it was written."),
     "vault_not_selected": Code(ConflictError, "The group has no vault yet."),
     "job_ended": Code(ConflictError, "The job has ended already."),
     "job_transition": Code(ConflictError, "The job's status does not allow this."),

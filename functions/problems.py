@@ -24,7 +24,8 @@ from core.errors import (
 )
 
 MEDIA_TYPE = "application/problem+json"
-_DOCS = "/docs/errors.md"
+# The reference page that is served beside the API has an anchor for each code.
+_DOCS = "/api/v1/docs"
 
 
 class BodyTooLargeError(InvalidRequestError):
@@ -98,7 +99,7 @@ def status_of(family: type[KeystewardError]) -> int:
 
 def documentation_of(code: str) -> str:
     """Return the problem type: where `code` is documented."""
-    return f"{_DOCS}#{code}"
+    return f"{_DOCS}#code-{code}"
 
 
 def problem_of(error: KeystewardError, correlation_id: str) -> dict[str, object]:

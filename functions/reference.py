@@ -26,6 +26,7 @@ summary{cursor:pointer}.method{display:inline-block;min-width:4.5rem;font-weight
 """
 _POLICY = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; style-src 'sha256-{digest}'"
 _CODE = re.compile(r"`([^`]+)`")
+_TAG = re.compile(r"<[^>]*>")
 
 type _Json = Mapping[str, Any]  # a JSON object of the document
 
@@ -144,11 +145,17 @@ def _markdown(text: str) -> Iterator[str]:
             yield f"<h2>{_text(block.lstrip('# '))}</h2>"
         elif block.startswith("|"):
             cells = [tuple(_text(cell.strip()) for cell in line.strip("|").split("|")) for line in lines]
-            yield from _table(cells[0], cells[2:])
+            yield from _table(cells[0], map(_anchored, cells[2:]) if cells[0][0] == "code" else cells[2:])
         elif block.startswith("- "):
             yield "<ul>" + "".join(f"<li>{_text(line.removeprefix('- '))}</li>" for line in lines) + "</ul>"
         elif block:
             yield f"<p>{_text(block)}</p>"
+
+
+def _anchored(row: tuple[str, ...]) -> tuple[str, ...]:
+    """Return a row of the table of codes with the anchor that problems point to."""
+    code = _TAG.sub("", row[0])
+    return (f'<span id="code-{code}">{row[0]}</span>', *row[1:])
 
 
 def _text(text: str) -> str:

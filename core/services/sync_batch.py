@@ -24,7 +24,7 @@ from core.domain.sync import (
     updated,
     vanished,
 )
-from core.errors import KeystewardError, NotFoundError, VaultAnswerError
+from core.errors import ConflictError, KeystewardError, NotFoundError, PolicyViolationError, VaultAnswerError
 from core.ports import Stored, VaultKeys
 from core.services.escrows import Backup, Escrows
 from core.services.findings import FindingCode, Findings, Subject
@@ -159,6 +159,17 @@ class SyncBatch:
                 one.generation = generations[one.backup.key.id]
 
     async def _write(self, examined: list[_Examined], outcome: Outcome) -> None:
+        try:
+            await self._write_together(examined, outcome)
+        except PolicyViolationError as error:
+            if len(examined) == 1:
+                outcome.failed(examined[0].met.name, error)
+                return
+            # One record is more than a row can hold; nothing was written yet. The others shall not wait for it.
+            for one in examined:
+                await self._write([one], outcome)
+
+    async def _write_together(self, examined: list[_Examined], outcome: Outcome) -> None:
         pending = examined
         for _ in range(_WRITE_TRIES):
             changes = {id(one): self._changes(one) for one in pending}
@@ -171,7 +182,7 @@ class SyncBatch:
                 return
             await self._reread(pending, changes)
         for one in pending:
-            problem = NotFoundError("The record kept changing while it was written.", code="record_contended")
+            problem = ConflictError("The record kept changing while it was written.", code="record_contended")
             outcome.failed(one.met.name, problem)
 
     async def _reread(self, pending: list[_Examined], changes: dict[int, list[KeyChange]]) -> None:

@@ -37,7 +37,7 @@ def test_each_family_has_its_status(error: KeystewardError, status: int) -> None
     problem = problems.problem_of(error, "correlation")
     assert problem["status"] == status
     assert {"type", "title", "detail", "code", "correlation_id"} <= problem.keys()
-    assert problem["type"] == f"/docs/errors.md#{error.code}"
+    assert problem["type"] == f"/api/v1/docs#code-{error.code}"
 
 
 def test_no_family_is_without_a_status() -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import uuid
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import aiohttp
 
 from local.emulator.client import ControlClient
+from local.emulator.seeds import API_AUDIENCE, API_CLIENT_ID
 from local.stack import Stack
 from tests.integration.azure import Azure, Vault
 from tests.integration.client import Api, Json
@@ -44,6 +46,14 @@ class Site:
             self._tokens[user] = self.ledger.add("user token", await self.stack.user_token(user))
         return self._tokens[user]
 
+    async def entra_token(self, who: Json, **form: str) -> str:
+        """Return a token for the API, or for `scope`, of a principal that the control API made with a credential."""
+        way = {"client_id": who["client_id"] or API_CLIENT_ID, "scope": f"{API_AUDIENCE}/.default", **form}
+        url = f"{self.stack.entra_url}/{who['tenant_id']}/oauth2/v2.0/token"
+        async with self.session.post(url, data=way) as response:
+            answer = await response.json()
+        return self.ledger.add("token", answer["access_token"])
+
     async def user(self, user: str) -> Api:
         """Return a seeded user as a caller; alice is the first admin."""
         return self.bearer(await self.token(user))
@@ -55,12 +65,20 @@ class Site:
         azure = await Azure.new(self.stack, self.control, self.ledger)
         return Estate(self, account["id"], alice.within(f"accounts/{account['id']}/"), azure)
 
+    async def restart_host(self) -> None:
+        """Start the product in a new process; the log of the old one, which would be overwritten, is kept beside it."""
+        logs = self.stack.logs_dir
+        (logs / "host.log").rename(logs / f"host-{uuid.uuid4().hex}.log")
+        await self.stack.restart_host()
+
     @asynccontextmanager
     async def product_clock(self, offset_seconds: float) -> AsyncIterator[None]:
         """Let the product's clock run this far from real time while the block runs."""
         await self.stack.host.move_clock(offset_seconds)
-        yield
-        await self.stack.host.move_clock(0)
+        try:
+            yield
+        finally:
+            await self.stack.host.move_clock(0)
 
 
 class Estate:

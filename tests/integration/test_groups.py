@@ -51,6 +51,17 @@ async def test_a_secret_is_write_only(estate: Estate) -> None:
     assert titled["connection_state"] == "connected", "the stored secret stays"
 
 
+async def test_a_stored_secret_takes_no_new_way_unseen(estate: Estate) -> None:
+    group = await estate.link(await estate.azure.vault())
+    etag = (await estate.api.done("GET", f"groups/{group}")).etag
+    body = {"connection": {"proxy": {"url": "http://localhost:1"}}}
+    problem = await estate.api.refused(
+        "PATCH", f"groups/{group}", body, status=400, code="secret_required", headers={"If-Match": etag}
+    )
+    assert problem["field"] == "connection.credential.secret"
+    assert (await estate.api.post(f"groups/{group}/connection/test"))["result"] == "connected"
+
+
 @pytest.mark.parametrize("sku", ["standard", "premium", "managed_hsm"])
 async def test_a_vault_of_each_type_is_selected(estate: Estate, sku: str) -> None:
     protected = {"retention_days": 30, "purge_protection": True}

@@ -1,6 +1,7 @@
 """Syncs end to end over fakes: what is recorded, what it costs, and that nothing is lost on the way."""
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -9,12 +10,13 @@ import pytest
 from core.domain.connections import ConnectionCause, ConnectionReport
 from core.domain.groups import EscrowSettings, SyncSchedule
 from core.domain.jobs import JobStatus
-from core.domain.keys import DriftKind, KeyState, KeyVersion, Presence, Validity
-from core.errors import ConflictError, VaultAnswerError, VaultDeniedError, VaultUnavailableError
+from core.domain.keys import DriftKind, KeyState, KeyVersion, Presence, Validity, VirtualKey
+from core.errors import ConflictError, PolicyViolationError, VaultAnswerError, VaultDeniedError, VaultUnavailableError
 from core.services.keys import KeyFilter, KeySort, Order
 from core.services.syncs import next_run
 from tests.builders.keys import ACCOUNT, ALICE, CREATED, GROUP, NOW, a_deletion, a_version
 from tests.builders.syncs import SyncStage, a_group
+from tests.fakes.storage import MemoryCollection
 from tests.fakes.vault import FakeVault
 
 EVERYTHING = KeyFilter()
@@ -202,6 +204,26 @@ async def test_a_key_that_fails_is_reported_and_taken_up_by_the_next_sync() -> N
     assert (job.status, job.progress.counts["failed"], job.progress.counts["added"]) == (JobStatus.SUCCEEDED, 1, 29)
     stage.vault.before = lambda operation, name: None
     assert (await stage.sync()).progress.counts["added"] == 1
+
+
+class SmallRows(MemoryCollection[VirtualKey]):
+    """Rows that hold three versions at most."""
+
+    async def write_many(self, partition: str, values: Mapping[str, tuple[VirtualKey, str | None]]) -> set[str]:
+        if any(len(key.versions) > 3 for key, _ in values.values()):
+            raise PolicyViolationError("too large", code="record_too_large")
+        return await super().write_many(partition, values)
+
+
+async def test_a_record_that_no_row_can_hold_stops_no_other() -> None:
+    stage = SyncStage(a_vault(30))
+    stage.vault.live["key-0003"] = [version_of("key-0003", number) for number in range(1, 6)]
+    stage.key_rows = SmallRows()
+    stage.wire()
+    await stage.set_up()
+    job = await stage.sync()
+    assert (job.status, job.progress.counts["added"], job.progress.counts["failed"]) == (JobStatus.SUCCEEDED, 29, 1)
+    assert [(error.key, error.code) for error in job.progress.errors] == [("key-0003", "record_too_large")]
 
 
 async def test_escrow_that_is_off_backs_nothing_up() -> None:

@@ -1,0 +1,99 @@
+"""API keys over HTTP: issued once, used, rotated with overlap, revoked, expired."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from tests.integration.client import Api
+from tests.integration.estate import Estate
+
+
+async def an_application(estate: Estate) -> str:
+    group = await estate.source_group()
+    return str((await estate.api.post("applications", {"title": "A", "groups": {group: "application"}}))["id"])
+
+
+def holder(estate: Estate, issued: dict[str, str]) -> Api:
+    return estate.as_application(issued["api_key"])
+
+
+async def test_an_api_key_is_shown_once_and_works(estate: Estate) -> None:
+    application = await an_application(estate)
+    issued = await estate.api_key(application)
+    assert issued["api_key"].startswith("ks_")
+    assert len(await holder(estate, issued).pages("groups")) == 1
+    me = await estate.site.bearer(issued["api_key"]).get("me")
+    assert (me["caller"]["kind"], me["caller"]["principal"]) == ("api_key", application)
+    path = f"applications/{application}/api-keys"
+    for shown in (await estate.api.get(f"{path}/{issued['id']}"), (await estate.api.pages(path))[0]):
+        assert "api_key" not in shown
+        assert issued["api_key"] not in str(shown)
+
+
+@pytest.mark.parametrize("change", ["secret", "id", "form", "case"])
+async def test_what_is_not_quite_the_key_is_none(estate: Estate, change: str) -> None:
+    whole = (await estate.api_key(await an_application(estate)))["api_key"]
+    wrong = {
+        "secret": whole[:-8] + ("A" * 8 if not whole.endswith("A" * 8) else "B" * 8),
+        "id": "ks_" + "a" * 24 + whole[27:],
+        "form": whole + "x",
+        "case": whole[:3] + whole[3:27].upper() + whole[27:],
+    }[change]
+    caller = estate.as_application(wrong)
+    problem = await caller.refused("GET", "groups", status=401, code="api_key_invalid")
+    assert wrong not in str(problem)
+
+
+async def test_rotation_overlaps(estate: Estate) -> None:
+    application = await an_application(estate)
+    old = await estate.api_key(application)
+    path = f"applications/{application}/api-keys/{old['id']}"
+    new = await estate.api.post(f"{path}/rotate", {"overlap_seconds": 3600})
+    estate.site.ledger.add("API key", new["api_key"])
+    shown = await estate.api.get(path)
+    assert shown["replaced_by"] == new["id"]
+    await holder(estate, old).get("groups")
+    await holder(estate, new).get("groups")
+    async with estate.site.product_clock(3_700):
+        await holder(estate, old).refused("GET", "groups", status=401, code="api_key_expired")
+        await holder(estate, new).get("groups")
+        await estate.api.refused("POST", f"{path}/rotate", status=409, code="api_key_not_active")
+
+
+async def test_revocation_counts_at_once(estate: Estate) -> None:
+    application = await an_application(estate)
+    issued = await estate.api_key(application)
+    await holder(estate, issued).get("groups")
+    await estate.api.post(f"applications/{application}/api-keys/{issued['id']}/revoke")
+    await holder(estate, issued).refused("GET", "groups", status=401, code="api_key_revoked")
+
+
+async def test_expiry(estate: Estate) -> None:
+    application = await an_application(estate)
+    ends = datetime.now(UTC) + timedelta(hours=1)
+    issued = await estate.api_key(application, {"expires_on": ends.isoformat()})
+    await holder(estate, issued).get("groups")
+    async with estate.site.product_clock(3_601):
+        await holder(estate, issued).refused("GET", "groups", status=401, code="api_key_expired")
+    await holder(estate, issued).get("groups")
+    past = {"expires_on": (datetime.now(UTC) - timedelta(minutes=1)).isoformat()}
+    await estate.api.refused(
+        "POST", f"applications/{application}/api-keys", past, status=400, code="expiry_invalid"
+    )
+
+
+async def test_a_disabled_application_and_a_deleted_one(estate: Estate) -> None:
+    application = await an_application(estate)
+    issued = await estate.api_key(application)
+    await holder(estate, issued).get("groups")
+    await estate.api.change("PATCH", f"applications/{application}", {"disabled": True})
+    await holder(estate, issued).refused("GET", "groups", status=401, code="application_disabled")
+    await estate.api.done("DELETE", f"applications/{application}")
+    await holder(estate, issued).refused("GET", "groups", status=401, code="api_key_invalid")
+
+
+async def test_an_api_key_is_worth_nothing_in_another_account(estate: Estate) -> None:
+    issued = await estate.api_key(await an_application(estate))
+    other = await estate.site.estate()
+    caller = other.as_application(issued["api_key"])
+    await caller.refused("GET", "groups", status=404, code="account_not_found")
