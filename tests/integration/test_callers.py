@@ -1,177 +1,349 @@
-"""Who gets in, and what a stranger learns: nothing."""
+"""Callers over HTTP: whom a token or an API key proves, and what proves nobody."""
 
 import base64
 import json
+import uuid
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import pytest
+import pytest_asyncio
+from joserfc import jwt
+from joserfc.jwk import RSAKey
 
-from local.emulator.seeds import CONTOSO_TENANT_ID, USER_OBJECT_IDS
-from local.stack import HostOptions
-from local.stack.environment import base_environment
-from local.stack.host import start_host
-from local.stack.part import Launcher
+from local.emulator.access_tokens import TOKEN_EXCHANGE
+from local.emulator.seeds import API_AUDIENCE, CONTOSO_TENANT_ID, USER_OBJECT_IDS
+from local.host.claims import principal_headers
+from local.stack import HostOptions, Stack
 from local.stack.stack import ROOT
 from tests.integration.client import Api, Json
 from tests.integration.estate import Estate, Site
 
-UNKNOWN = "a" * 24
+HOUR = 3_600
+#: What an instance knows of an API key or a principal may be this old, and a little more.
+STALE = 6
 
 
-def principal_header(user: str) -> dict[str, str]:
-    """Return the platform's header for a user, as somebody may forge it."""
-    claims = {
-        "http://schemas.microsoft.com/identity/claims/tenantid": CONTOSO_TENANT_ID,
-        "http://schemas.microsoft.com/identity/claims/objectidentifier": USER_OBJECT_IDS[user],
-        "name": user,
-    }
-    content = {"auth_typ": "aad", "claims": [{"typ": name, "val": value} for name, value in claims.items()]}
-    return {"X-MS-CLIENT-PRINCIPAL": base64.b64encode(json.dumps(content).encode()).decode()}
+def forged(user: str) -> dict[str, str]:
+    """The platform's headers for a user, made by a client."""
+    claims = {"tid": CONTOSO_TENANT_ID, "oid": USER_OBJECT_IDS[user], "name": user, "scp": "user_impersonation"}
+    return principal_headers(claims)
 
 
-async def test_nobody_is_nobody(site: Site, estate: Estate) -> None:
+def unsigned(part: Json) -> str:
+    return base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=").decode()
+
+
+def claims_of(token: str) -> Json:
+    claims: Json = json.loads(base64.urlsafe_b64decode(token.split(".")[1] + "=="))
+    return claims
+
+
+async def service(site: Site, **members: object) -> Json:
+    """An Entra application with a client secret."""
+    made: Json = await site.control.post("principals", {"display_name": "pipeline", **members})
+    site.ledger.add("client secret", made["secret"])
+    return made
+
+
+async def service_token(site: Site, who: Json, **form: str) -> str:
+    return await site.entra_token(who, grant_type="client_credentials", client_secret=who["secret"], **form)
+
+
+async def test_a_user_is_whom_the_token_names(site: Site) -> None:
+    for user in ("alice", "bob"):
+        caller = (await (await site.user(user)).get("me"))["caller"]
+        assert (caller["kind"], caller["tenant_id"]) == ("user", CONTOSO_TENANT_ID)
+        assert (caller["object_id"], caller["email"]) == (USER_OBJECT_IDS[user], f"{user}@contoso.example")
+
+
+async def test_nobody_is_refused_and_told_how_to_sign_in(estate: Estate) -> None:
+    nobody = estate.site.api()
     for path in ("me", "accounts", f"accounts/{estate.account}", f"accounts/{estate.account}/keys"):
-        await site.api().refused("GET", path, status=401, code="not_authenticated")
+        await nobody.refused("GET", path, status=401, code="not_authenticated")
+    reply = await nobody.send("GET", "me")
+    assert reply.headers["WWW-Authenticate"].startswith("Bearer")
+    for public in ("health", "docs", "openapi.json"):
+        await nobody.done("GET", public)
 
 
-async def test_a_forged_header_is_stripped_where_the_platform_authenticates(site: Site, estate: Estate) -> None:
-    await site.api(principal_header("alice")).refused("GET", "me", status=401, code="not_authenticated")
-    bob = await site.token("bob")
-    forged = site.api({"Authorization": f"Bearer {bob}", **principal_header("alice")})
-    assert (await forged.get("me"))["caller"]["object_id"] == USER_OBJECT_IDS["bob"]
-    await forged.refused("GET", f"accounts/{estate.account}", status=404, code="account_not_found")
+async def test_a_forged_principal_is_stripped(estate: Estate) -> None:
+    path = f"accounts/{estate.account}"
+    await estate.site.api(forged("alice")).refused("GET", path, status=401, code="not_authenticated")
+    shouted = {name.upper(): value for name, value in forged("alice").items()}
+    await estate.site.api(shouted).refused("GET", path, status=401, code="not_authenticated")
+
+    bob = await estate.site.user("bob")
+    reply = await bob.done("GET", "me", headers=forged("alice"))
+    assert reply.json["caller"]["object_id"] == USER_OBJECT_IDS["bob"]
+    await bob.refused("GET", path, status=404, code="account_not_found", headers=forged("alice"))
 
 
-async def test_a_forged_header_is_not_believed_without_the_platform(
-    site: Site, estate: Estate, tmp_path: Path
-) -> None:
-    launcher = Launcher(ROOT, tmp_path / "logs", base_environment(site.stack.ca_file, ROOT))
+@pytest_asyncio.fixture
+async def open_host(site: Site, tmp_path: Path) -> AsyncIterator[Stack]:
+    """A product of its own, before which nobody verifies callers."""
     options = HostOptions(app_dir=ROOT, auth_platform=False)
+    async with Stack(tmp_path, host_options=options) as started:
+        yield started
+
+
+async def test_without_the_platforms_word_no_principal_is_believed(site: Site, open_host: Stack) -> None:
+    root = f"{open_host.host_url}/api/v1"
+    token = site.ledger.add("user token", await open_host.user_token("alice"))
+    for headers in (forged("alice"), {"Authorization": f"Bearer {token}"}, {**forged("alice"), "Authorization": "x"}):
+        caller = Api(site.session, root, headers)
+        await caller.refused("GET", "me", status=401, code="not_authenticated")
+        await caller.refused("POST", "accounts", {"title": "Mine"}, status=401, code="not_authenticated")
+    await Api(site.session, root).done("GET", "health")
+
+
+async def refused_token(site: Site, token: str) -> None:
+    """The platform refuses it; the product does not even see the request."""
+    reply = await site.bearer(token).send("GET", "me")
+    assert (reply.status, reply.content) == (401, b"")
+    assert "invalid_token" in reply.headers["WWW-Authenticate"]
+
+
+async def test_a_wrong_signature(site: Site) -> None:
+    token = await site.token("bob")
+    header, payload, signature = token.split(".")
+    stolen = claims_of(token) | {"oid": USER_OBJECT_IDS["alice"]}
+    kid = json.loads(base64.urlsafe_b64decode(header + "=="))["kid"]
+    other_key = jwt.encode({"alg": "RS256", "kid": kid}, stolen, RSAKey.generate_key(2048))
+    none = unsigned({"alg": "none", "typ": "JWT"})
+    for tampered in (
+        f"{header}.{unsigned(stolen)}.{signature}",
+        f"{none}.{unsigned(stolen)}.",
+        f"{none}.{payload}.{signature}",
+        other_key,
+        f"{header}.{payload}.",
+        "a.b.c",
+    ):
+        await refused_token(site, tampered)
+    await site.bearer(token).done("GET", "me")
+
+
+async def test_a_wrong_issuer(site: Site) -> None:
+    tenant = await site.control.post(
+        "tenants", {"display_name": f"t{uuid.uuid4().hex}", "api_audiences": [API_AUDIENCE]}
+    )
+    who = await service(site, tenant_id=tenant["id"])
+    token = await service_token(site, who)
+    ours = claims_of(await service_token(site, await service(site)))
+    assert {"iss", "tid"} <= {name for name, value in claims_of(token).items() if value != ours[name]}
+    assert claims_of(token)["aud"] == ours["aud"]
+    await refused_token(site, token)
+
+
+async def test_a_wrong_audience(site: Site) -> None:
+    who = await service(site)
+    token = await service_token(site, who, scope=f"{TOKEN_EXCHANGE}/.default")
+    right = await service_token(site, who)
+    assert claims_of(token)["iss"] == claims_of(right)["iss"]
+    await refused_token(site, token)
+    await site.bearer(right).done("GET", "me")
+
+
+async def test_an_expired_token(site: Site) -> None:
+    await site.control.put("clock", {"token_offset_seconds": -2 * HOUR})
     try:
-        host = await start_host(launcher, options, tmp_path, settings=site.stack.app_settings, authentication=[])
-        bare = Api(site.session, f"{host.url}/api/v1", principal_header("alice"))
-        await bare.refused("GET", "me", status=401, code="not_authenticated")
-        await bare.refused("GET", f"accounts/{estate.account}", status=401, code="not_authenticated")
-        application = await estate.api.post("applications", {"title": "A", "groups": {}})
-        issued = await estate.api_key(application["id"])
-        holder = Api(site.session, f"{host.url}/api/v1", {"Authorization": f"Bearer {issued['api_key']}"})
-        assert (await holder.get("me"))["caller"]["principal"] == application["id"]
+        token = site.ledger.add("user token", await site.stack.user_token("alice"))
     finally:
-        await launcher.stop()
+        await site.control.put("clock", {"token_offset_seconds": 0})
+    assert claims_of(token)["exp"] < datetime.now(UTC).timestamp()
+    await refused_token(site, token)
 
 
-async def test_a_token_that_does_not_verify(site: Site) -> None:
-    head, body, signature = (await site.token("alice")).split(".")
-    for bad in (f"{head}.{body}.{signature[:-8]}AAAAAAAA", f"{head}.{body}."):
-        assert (await site.bearer(bad).send("GET", "me")).status == 401
+async def test_a_service_principal_is_the_application_that_it_is_bound_to(estate: Estate) -> None:
+    group = await estate.source_group()
+    who = await service(estate.site)
+    caller = estate.site.bearer(await service_token(estate.site, who))
+    ours = caller.within(f"accounts/{estate.account}/")
+    assert (await caller.get("me"))["accounts"] == []
+    await ours.refused("GET", f"groups/{group}", status=404, code="account_not_found")
+
+    made = await estate.api.post("applications", {"title": "Pipeline", "groups": {group: "operator"}})
+    path = f"applications/{made['id']}"
+    binding = {"tenant_id": who["tenant_id"], "object_id": who["object_id"]}
+    bound = await estate.api.change("PUT", f"{path}/service-principal", binding, of=path)
+    assert bound["object_id"] == who["object_id"]
+    me = await caller.get("me")
+    assert (me["caller"]["kind"], me["caller"]["object_id"]) == ("service_principal", who["object_id"])
+    assert [(mine["id"], mine["principal"], mine["kind"]) for mine in me["accounts"]] == [
+        (estate.account, made["id"], "application")
+    ]
+    assert (await ours.get(f"groups/{group}"))["id"] == group
+    await ours.refused("GET", "members", status=403, code="not_permitted")
+
+    other = {"title": "Another", "service_principal": binding}
+    await estate.api.refused("POST", "applications", other, status=409, code="identity_in_use")
+    await estate.api.change("DELETE", f"{path}/service-principal", of=path)
+    await ours.refused("GET", f"groups/{group}", status=404, code="account_not_found")
 
 
-async def test_only_the_first_admin_creates_accounts(site: Site) -> None:
-    for user in ("bob", "carol"):
-        problem = await (await site.user(user)).refused(
-            "POST", "accounts", {"title": "Mine"}, status=403, code="not_permitted"
-        )
-        assert problem["permission"] == "account.create"
+async def test_an_object_id_of_another_tenant_is_somebody_else(estate: Estate) -> None:
+    group = await estate.source_group()
+    who = await service(estate.site)
+    namesake = {"tenant_id": str(uuid.uuid4()), "object_id": who["object_id"]}
+    body = {"title": "P", "groups": {group: "operator"}, "service_principal": namesake}
+    await estate.api.post("applications", body)
+    caller = estate.site.bearer(await service_token(estate.site, who)).within(f"accounts/{estate.account}/")
+    await caller.refused("GET", f"groups/{group}", status=404, code="account_not_found")
 
 
-async def things(estate: Estate) -> Json:
-    """Return the ids of one thing of each kind in an account."""
-    vault = await estate.azure.vault(keys=[{"name": "k"}])
-    group = await estate.link(vault)
-    job = await estate.sync(group)
-    application = await estate.api.post("applications", {"title": "A", "groups": {}})
-    return {
-        "group": group,
-        "job": job["id"],
-        "key": (await estate.keys(group))["k"]["id"],
-        "application": application["id"],
-        "api_key": (await estate.api_key(application["id"]))["id"],
-        "member": (await estate.api.pages("members"))[0]["id"],
-    }
+async def test_an_api_key_is_shown_once(estate: Estate) -> None:
+    group = await estate.source_group()
+    application = (await estate.api.post("applications", {"title": "P", "groups": {group: "operator"}}))["id"]
+    keys = f"applications/{application}/api-keys"
+    reply = await estate.api.done("POST", keys)
+    issued = reply.json
+    text = estate.site.ledger.add("API key", issued["api_key"])
+    assert text.startswith("ks_")
+    assert reply.headers["Location"].endswith(f"/{keys}/{issued['id']}")
+    assert reply.headers["Cache-Control"] == "no-store"
+    for path in (keys, f"{keys}/{issued['id']}", f"applications/{application}"):
+        shown = (await estate.api.done("GET", path)).content
+        assert text.encode() not in shown
+        assert text.rpartition("_")[2].encode() not in shown
+
+    me = await estate.site.bearer(text).get("me")
+    assert (me["caller"]["kind"], me["caller"]["principal"]) == ("api_key", application)
+    assert [(mine["id"], [one["id"] for one in mine["groups"]]) for mine in me["accounts"]] == [
+        (estate.account, [group])
+    ]
+    assert (await estate.as_application(text).get(f"groups/{group}"))["id"] == group
+    other = await estate.site.estate()
+    await other.as_application(text).refused("GET", "groups", status=404, code="account_not_found")
 
 
-def paths_of(ids: Json) -> dict[str, tuple[str, str]]:
-    """Return, by kind, the path of a thing and that of one which does not exist."""
-    group, application = ids["group"], ids["application"]
-    return {
-        "group_not_found": (f"groups/{group}", f"groups/grp_{UNKNOWN}"),
-        "job_not_found": (f"jobs/{ids['job']}", f"jobs/job_{UNKNOWN}"),
-        "key_not_found": (f"groups/{group}/keys/{ids['key']}", f"groups/{group}/keys/key_{UNKNOWN}"),
-        "application_not_found": (f"applications/{application}", f"applications/app_{UNKNOWN}"),
-        "api_key_not_found": (
-            f"applications/{application}/api-keys/{ids['api_key']}",
-            f"applications/{application}/api-keys/apk_{UNKNOWN}",
-        ),
-        "member_not_found": (f"members/{ids['member']}", f"members/prn_{UNKNOWN}"),
-    }
+async def an_application(estate: Estate) -> str:
+    return str((await estate.api.post("applications", {"title": "A program"}))["id"])
 
 
-def without_ids(problem: Json) -> Json:
-    return {name: value for name, value in problem.items() if name != "correlation_id"}
+async def works(estate: Estate, text: str) -> None:
+    await estate.as_application(text).done("GET", "groups")
 
 
-async def test_a_stranger_cannot_tell_an_account_from_none(site: Site, estate: Estate) -> None:
-    bob = await site.user("bob")
-    for there, _ in paths_of(await things(estate)).values():
-        for path in ("", f"/{there}"):
-            real = await bob.refused("GET", f"accounts/{estate.account}{path}", status=404, code="account_not_found")
-            made_up = await bob.refused("GET", f"accounts/acc_{UNKNOWN}{path}", status=404, code="account_not_found")
-            assert without_ids(real) == without_ids(made_up)
-    writes = [("POST", "groups", {"kind": "source", "title": "X"}), ("PATCH", "", {"title": "X"})]
-    for method, path, body in writes:
-        target = f"accounts/{estate.account}" + (f"/{path}" if path else "")
-        await bob.refused(method, target, body, status=404, code="account_not_found")
+async def refused(estate: Estate, text: str, code: str) -> None:
+    await estate.as_application(text).refused("GET", "groups", status=401, code=code)
 
 
-async def test_ids_of_another_account_are_unknown_in_ones_own(site: Site, estate: Estate) -> None:
-    theirs, own = await things(estate), await site.estate()
-    own_group = await own.source_group()
-    for code, (there, unknown) in paths_of(theirs).items():
-        expected = "group_not_found" if code == "key_not_found" else "application_not_found" if code == "api_key_not_found" else code
-        found = await own.api.send("GET", there)
-        nothing = await own.api.send("GET", unknown)
-        if code == "member_not_found":
-            continue
-        assert (found.status, found.json["code"]) == (404, expected), there
-        assert without_ids(found.json) == without_ids(nothing.json)
-    await own.api.refused("GET", f"groups/{own_group}/keys/{theirs['key']}", status=404, code="key_not_found")
-    await own.api.refused("POST", f"jobs/{theirs['job']}/cancel", status=404, code="job_not_found")
-    await own.api.refused("POST", f"groups/{theirs['group']}/sync", status=404, code="group_not_found")
+async def rotate(estate: Estate, path: str, body: Json) -> Json:
+    issued: Json = await estate.api.post(f"{path}/rotate", body)
+    estate.site.ledger.add("API key", issued["api_key"])
+    return issued
 
 
-async def test_a_member_without_a_role_does_not_see_a_group(estate: Estate) -> None:
-    ids = await things(estate)
-    await estate.api.post("members", {"role": "member", "object_id": USER_OBJECT_IDS["bob"]})
-    bob = await estate.as_user("bob")
-    for there, unknown in [
-        (f"groups/{ids['group']}", f"groups/grp_{UNKNOWN}"),
-        (f"groups/{ids['group']}/keys/{ids['key']}", f"groups/grp_{UNKNOWN}/keys/{ids['key']}"),
-        (f"jobs/{ids['job']}", f"jobs/job_{UNKNOWN}"),
-        (f"keys?group={ids['group']}", f"keys?group=grp_{UNKNOWN}"),
-        (f"findings?group={ids['group']}", f"findings?group=grp_{UNKNOWN}"),
-    ]:
-        hidden, nothing = await bob.send("GET", there), await bob.send("GET", unknown)
-        assert (hidden.status, without_ids(hidden.json)) == (404, without_ids(nothing.json)), there
-    for list_ in ("groups", "keys", "jobs", "findings"):
-        assert await bob.pages(list_) == []
+async def test_a_rotated_api_key_works_up_to_the_end_of_the_overlap(estate: Estate) -> None:
+    application = await an_application(estate)
+    old = await estate.api_key(application)
+    path = f"applications/{application}/api-keys/{old['id']}"
+    new = await rotate(estate, path, {"overlap_seconds": HOUR})
+    assert new["api_key"] != old["api_key"]
+    ends = datetime.fromisoformat((await estate.api.get(path))["expires_on"])
+    assert (await estate.api.get(path))["replaced_by"] == new["id"]
+    assert abs(ends - datetime.now(UTC) - timedelta(seconds=HOUR)) < timedelta(seconds=30)
+    await estate.api.refused("POST", f"{path}/rotate", status=409, code="api_key_not_active")
+    await works(estate, old["api_key"])
+    await works(estate, new["api_key"])
+    async with estate.site.product_clock(HOUR - 60):
+        await works(estate, old["api_key"])
+    async with estate.site.product_clock(HOUR + 1):
+        await refused(estate, old["api_key"], "api_key_expired")
+        await works(estate, new["api_key"])
 
 
-@pytest.mark.parametrize("bad", ["grp_x", "acc_" + UNKNOWN, "%0A", "grp_" + UNKNOWN.upper(), "..%2f..%2fhealth", "'; --"])
-async def test_what_has_no_ids_form_is_not_there(estate: Estate, bad: str) -> None:
-    reply = await estate.api.send("GET", f"groups/{bad}")
-    assert reply.status == 404
+async def test_a_rotation_without_overlap_ends_the_old_api_key(estate: Estate) -> None:
+    application = await an_application(estate)
+    old = await estate.api_key(application)
+    await works(estate, old["api_key"])
+    path = f"applications/{application}/api-keys/{old['id']}"
+    problem = await estate.api.refused(
+        "POST", f"{path}/rotate", {"overlap_seconds": 2_592_001}, status=400, code="invalid_field"
+    )
+    assert problem["field"] == "overlap_seconds"
+    new = await rotate(estate, path, {"overlap_seconds": 0})
+    await refused(estate, old["api_key"], "api_key_expired")
+    await works(estate, new["api_key"])
 
 
-async def test_me(site: Site, estate: Estate) -> None:
-    vault = await estate.azure.vault()
-    group, source = await estate.link(vault), await estate.source_group()
-    me = await (await site.user("alice")).get("me")
-    mine = next(account for account in me["accounts"] if account["id"] == estate.account)
-    shown = {one["id"]: (one["kind"], one["external"], one["connection"], one["role"]) for one in mine["groups"]}
-    assert shown == {
-        group: ("azure", True, "connected", "admin"),
-        source: ("source", False, "not_applicable", "admin"),
-    }
-    assert me["permissions"] == ["account.create", "sealing_key.rotate"]
-    stranger = await (await site.user("dave")).get("me")
-    assert (stranger["permissions"], estate.account in str(stranger)) == ([], False)
+async def test_a_revoked_api_key_ends_at_once(estate: Estate) -> None:
+    application = await an_application(estate)
+    revoked, kept = await estate.api_key(application), await estate.api_key(application)
+    await works(estate, revoked["api_key"])
+    path = f"applications/{application}/api-keys/{revoked['id']}/revoke"
+    first = await estate.api.post(path)
+    assert first["revoked_on"] is not None
+    assert await estate.api.post(path) == first
+    await refused(estate, revoked["api_key"], "api_key_revoked")
+    await works(estate, kept["api_key"])
+
+
+async def test_an_api_key_expires(estate: Estate) -> None:
+    application = await an_application(estate)
+    now = datetime.now(UTC)
+    passed = {"expires_on": (now - timedelta(seconds=1)).isoformat()}
+    path = f"applications/{application}/api-keys"
+    await estate.api.refused("POST", path, passed, status=400, code="expiry_invalid")
+    issued = await estate.api_key(application, {"expires_on": (now + timedelta(hours=1)).isoformat()})
+    await works(estate, issued["api_key"])
+    async with estate.site.product_clock(HOUR + 1):
+        await refused(estate, issued["api_key"], "api_key_expired")
+
+
+async def test_a_disabled_application_is_nobody(estate: Estate) -> None:
+    application = await an_application(estate)
+    text = (await estate.api_key(application))["api_key"]
+    await estate.api.change("PATCH", f"applications/{application}", {"disabled": True})
+    async with estate.site.product_clock(STALE):
+        await refused(estate, text, "application_disabled")
+    await estate.api.change("PATCH", f"applications/{application}", {"disabled": False})
+    async with estate.site.product_clock(2 * STALE):
+        await works(estate, text)
+    await estate.api.change("DELETE", f"applications/{application}")
+    async with estate.site.product_clock(3 * STALE):
+        await refused(estate, text, "api_key_invalid")
+
+
+async def test_what_is_no_api_key(estate: Estate) -> None:
+    text = (await estate.api_key(await an_application(estate)))["api_key"]
+    start, secret = text[:-43], text[-43:]
+    answers = set()
+    for garbage in (
+        "ks_",
+        "ks_a",
+        f"{start}{'x' * 43}",
+        f"{start}{secret[:-1]}",
+        f"{text}x",
+        f"ks_{'a' * 24}_{secret}",
+        f"{text} {text}",
+        text.replace("ks_", "ks_ks_"),
+        "ks_" + "%00" * 20,
+        "ks_" + "x" * 4_000,
+    ):
+        reply = await estate.as_application(garbage).send("GET", "groups")
+        assert garbage.encode() not in reply.content
+        answers.add((reply.status, reply.content.replace(reply.headers["x-correlation-id"].encode(), b"")))
+    assert len(answers) == 1, "wrong, unknown and malformed cannot be told apart"
+    assert next(iter(answers))[0] == 401
+    for scheme in ("Basic", "ApiKey", ""):
+        caller = estate.site.api({"Authorization": f"{scheme} {text}".strip()})
+        await caller.refused("GET", "me", status=401, code="not_authenticated")
+    await estate.site.api({"Authorization": f"bearer {text}"}).done("GET", "me")
+
+
+async def test_two_credentials_prove_nobody(estate: Estate) -> None:
+    text = (await estate.api_key(await an_application(estate)))["api_key"]
+    both = [("Authorization", f"Bearer {await estate.site.token('alice')}"), ("Authorization", f"Bearer {text}")]
+    url = f"{estate.site.stack.host_url}/api/v1/me"
+    for headers in (both, both[::-1]):
+        async with estate.site.session.get(url, headers=headers) as response:
+            assert response.status == 401
+
+
+async def test_an_api_key_beside_a_forged_principal_is_the_api_key(estate: Estate) -> None:
+    application = await an_application(estate)
+    text = (await estate.api_key(application))["api_key"]
+    reply = await estate.site.bearer(text).done("GET", "me", headers=forged("alice"))
+    assert reply.json["caller"]["principal"] == application
+    await estate.site.bearer(text).refused("POST", "accounts", {"title": "Mine"}, status=403, code="not_permitted")

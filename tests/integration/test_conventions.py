@@ -1,6 +1,7 @@
 """What every operation of the API has in common."""
 
 import asyncio
+import io
 import json
 from pathlib import Path
 
@@ -147,7 +148,7 @@ async def raw(estate: Estate, content: bytes, content_type: str) -> tuple[int, J
     token = await estate.site.token("alice")
     headers = {"Authorization": f"Bearer {token}", "Content-Type": content_type}
     url = f"{estate.site.stack.host_url}/api/v1/accounts/{estate.account}/groups"
-    async with estate.site.session.post(url, data=content, headers=headers) as response:
+    async with estate.site.session.post(url, data=io.BytesIO(content), headers=headers) as response:
         return response.status, json.loads(await response.read())
 
 
