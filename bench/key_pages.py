@@ -25,7 +25,7 @@ from core.settings import Settings
 from local.stack import IdentityCredential
 
 _SMALL, _LARGE = 1_000, 100_000
-_WRITTEN_AT_ONCE = 20_000
+_WRITTEN_AT_ONCE = 10_000
 _PAGES = 5
 _ROUNDS = 300
 _NOW = datetime(2026, 1, 1, tzinfo=UTC)

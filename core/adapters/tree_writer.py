@@ -71,7 +71,7 @@ class _Level:
         keys = sorted(self._edits)
         if keys:
             # On its way to the first node the walk learns the nodes by which the other keys are told apart.
-            rest = await self._write_next(keys)
+            rest, _ = await self._write_next(keys, None)
             runs = [list(run) for _, run in groupby(rest, self._route)]
             await each(self._write_run, runs, at_most=_CONCURRENT_NODES)
         return self._links
@@ -80,13 +80,15 @@ class _Level:
         return self._walk.route(self._tree, key, self._number)
 
     async def _write_run(self, keys: list[str]) -> None:
+        near: str | None = None
         while keys:
-            keys = await self._write_next(keys)
+            # The nodes that a split has just made are not known above yet, but a few steps from where it was.
+            keys, near = await self._write_next(keys, near)
 
-    async def _write_next(self, keys: list[str]) -> list[str]:
-        """Edit the node of the first key, and return the keys that remain."""
+    async def _write_next(self, keys: list[str], near: str | None) -> tuple[list[str], str]:
+        """Edit the node of the first key; return the keys that remain and the id of the node, close to theirs."""
         for attempt in range(_ATTEMPTS):
-            found = await self._walk.seek(self._tree, At(keys[0]), level=self._number)
+            found = await self._walk.seek(self._tree, At(keys[0]), level=self._number, start=near)
             found = found or Found(root_id(self._tree), EMPTY_ROOT, "", {})
             mine = self._share(keys, found.node)
             try:
@@ -95,7 +97,7 @@ class _Level:
                 self._walk.forget(self._tree, found.id)
                 await asyncio.sleep(_pause(attempt))
             else:
-                return keys[len(mine) :]
+                return keys[len(mine) :], found.id
         raise VaultUnavailableError(
             "Too many writers change the same index at once.", code="storage_unavailable", retry_after=_BUSY
         )

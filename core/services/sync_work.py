@@ -73,9 +73,11 @@ class SyncWork:
             vault = await self._vaults.facts(connection, selected)
             async with self._vaults.keys(group.id, connection, vault) as keys:
                 counts = await self._sync(run, group, vault, keys)
-        except KeystewardError:
-            report = await self._vaults.test(connection, selected)
-            await self._show(group, lambda fresh: replace(fresh, report=replace(report, vaults=())))
+        except KeystewardError as error:
+            # A vault that throttles is connected; to test it now would only wait for the end of its pause.
+            if error.code != "vault_throttled":
+                report = await self._vaults.test(connection, selected)
+                await self._show(group, lambda fresh: replace(fresh, report=replace(report, vaults=())))
             raise
         full_on = run.job.requested_on if run.job.options.get("mode") == FULL else None
         now = self._clock.now()
@@ -94,13 +96,6 @@ class SyncWork:
         await self._locks.release(job.group, job.id)
         if job.ended_on is None:
             return
-        ended = LastSync(job.id, job.status.value, job.ended_on)
-
-        def noted(fresh: Group) -> Group:
-            newer = fresh.last_sync is not None and fresh.last_sync.ended_on > ended.ended_on
-            return fresh if newer else replace(fresh, last_sync=ended)
-
-        await amend(self._groups, job.account, job.group, noted)
         about = (FindingCode.SYNC_FAILED, Subject(job.group))
         if job.status is JobStatus.FAILED or job.progress.errors_total:
             latest = job.progress.errors[-1].detail if job.progress.errors else ""
@@ -108,6 +103,14 @@ class SyncWork:
             await self._findings.settle(job.account, {about: detail})
         elif job.status is JobStatus.SUCCEEDED:
             await self._findings.settle(job.account, {}, {about})
+        ended = LastSync(job.id, job.status.value, job.ended_on)
+
+        def noted(fresh: Group) -> Group:
+            newer = fresh.last_sync is not None and fresh.last_sync.ended_on > ended.ended_on
+            return fresh if newer else replace(fresh, last_sync=ended)
+
+        # Last of all: whoever sees the sync on the group sees its findings, too.
+        await amend(self._groups, job.account, job.group, noted)
 
     async def _show(self, group: Group, change: Callable[[Group], Group]) -> None:
         shown = await amend(self._groups, group.account, group.id, change)

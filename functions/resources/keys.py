@@ -1,6 +1,5 @@
 """Keys, reading: the list over all groups, and one key with its parts."""
 
-import asyncio
 import re
 from collections.abc import Callable, Sequence
 
@@ -53,20 +52,19 @@ async def list_keys(app: App, call: Call[None, KeysQuery]) -> Answer:
 
 async def get_key(app: App, call: Call[None, NoQuery]) -> Answer:
     """Answer one key."""
-    stored, group = await asyncio.gather(
-        app.keys.get(call.account, call.group, call.path["key"]), app.groups.get(call.account, call.group)
-    )
-    return Answer(KeyAnswer.shown(stored.value, group.value, app.clock.now()), etag=stored.etag)
+    group = await app.groups.glimpse(call.account, call.group)
+    stored = await app.keys.get(call.account, call.group, call.path["key"])
+    return Answer(KeyAnswer.shown(stored.value, group, app.clock.now()), etag=stored.etag)
 
 
 async def list_key_versions(app: App, call: Call[None, PageQuery]) -> Answer:
     """Answer a page of a key's versions."""
     key = await _key(app, call)
-    group = await app.groups.get(call.account, call.group)
+    group = await app.groups.glimpse(call.account, call.group)
     now = app.clock.now()
 
     def show(numbered: tuple[int, KeyVersion]) -> VersionAnswer:
-        return VersionAnswer.shown(key, numbered[1], numbered[0], group.value, now)
+        return VersionAnswer.shown(key, numbered[1], numbered[0], group, now)
 
     return _page(call.query, tuple(enumerate(key.versions, 1)), show, VersionPage)
 

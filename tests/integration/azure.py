@@ -9,7 +9,6 @@ from typing import Any
 from azure.identity.aio import ClientSecretCredential
 from azure.keyvault.keys.aio import KeyClient
 
-from local.emulator import seeds
 from local.emulator.client import ControlClient
 from local.stack import Stack
 from tests.integration.client import Json
@@ -111,8 +110,10 @@ class Azure:
         """Let requests to a vault meet `action` while the block runs; `members` are those of a fault rule."""
         rule = {"service": "keyvault", "vault": vault.name, "action": action, **members}
         made = await self.control.post("faults", rule)
-        yield
-        await self.control.delete(f"faults/{made['id']}")
+        try:
+            yield
+        finally:
+            await self.control.delete(f"faults/{made['id']}")
 
     async def requests(self, vault: Vault) -> dict[str, int]:
         """Return how many requests a vault has answered, by operation, whatever the status."""
@@ -143,6 +144,3 @@ class Azure:
             KeyClient(vault.uri, credential, connection_verify=verify, verify_challenge_resource=False) as client,
         ):
             yield client
-
-
-TENANT = seeds.CONTOSO_TENANT_ID

@@ -11,7 +11,7 @@ from local.stack import Stack
 from tests.integration.estate import Estate, Site
 from tests.integration.ledger import Ledger
 
-_LAST = "test_nothing_in_the_open.py"
+_LAST = "test_zz_secrets.py"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

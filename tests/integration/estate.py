@@ -3,7 +3,7 @@
 import asyncio
 import json
 import uuid
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -71,6 +71,14 @@ class Site:
         (logs / "host.log").rename(logs / f"host-{uuid.uuid4().hex}.log")
         await self.stack.restart_host()
 
+    @staticmethod
+    async def until[T](look: Callable[[], Awaitable[T | None]], *, within: float = _JOB_SECONDS) -> T:
+        """Return what `look` answers once it is not None; `within` in seconds."""
+        async with asyncio.timeout(within):
+            while (found := await look()) is None:
+                await asyncio.sleep(_POLL_SECONDS)
+        return found
+
     @asynccontextmanager
     async def product_clock(self, offset_seconds: float) -> AsyncIterator[None]:
         """Let the product's clock run this far from real time while the block runs."""
@@ -131,13 +139,24 @@ class Estate:
         return job
 
     async def ended(self, job: Json, *, within: float = _JOB_SECONDS) -> Json:
-        """Return a job when it has ended."""
-        async with asyncio.timeout(within):
-            while True:
-                seen: Json = await self.api.get(f"jobs/{job['id']}")
-                if seen["ended_on"] is not None:
-                    return seen
-                await asyncio.sleep(_POLL_SECONDS)
+        """Return a sync when it has ended and its group shows it."""
+        ended = await self.job_when(job, lambda seen: seen["ended_on"] is not None, within=within)
+
+        async def shown() -> bool | None:
+            last = (await self.api.get(f"groups/{job['group']}"))["last_sync"]
+            return True if last and last["ended_on"] >= ended["ended_on"] else None
+
+        await self.site.until(shown, within=within)
+        return ended
+
+    async def job_when(self, job: Json, holds: Callable[[Json], bool], *, within: float = _JOB_SECONDS) -> Json:
+        """Return a job as soon as `holds` is true of it."""
+
+        async def look() -> Json | None:
+            seen: Json = await self.api.get(f"jobs/{job['id']}")
+            return seen if holds(seen) else None
+
+        return await self.site.until(look, within=within)
 
     async def sync(self, group: str, mode: str = "changes") -> Json:
         """Sync a group; it has to succeed without an error."""

@@ -1,36 +1,62 @@
-"""What no store and no log may hold in the open: every secret that a test uses is written down here when it is made."""
+"""What no store and no log may hold in the open: every secret that a test uses is written down here when it is made.
+
+Invariant: a secret is found as it is, in hex, and in base64 of either alphabet, also where it is a part of a longer
+text that was encoded as a whole.
+"""
 
 import base64
+import binascii
 from collections.abc import Iterator
 
 _SHORTEST = 16
+# Every needle begins with so many bytes; what holds none of these beginnings holds no needle.
+_GRAM = 12
+_URL_SAFE = bytes.maketrans(b"+/", b"-_")
 
 
 class Ledger:
     """The secrets of one run."""
 
     def __init__(self) -> None:
-        self._needles: dict[bytes, str] = {}
+        self._needles: dict[bytes, dict[bytes, str]] = {}
 
     def add(self, what: str, secret: str) -> str:
         """Write a text secret down and return it."""
+        self.add_bytes(what, secret.encode())
+        return secret
+
+    def add_bytes(self, what: str, secret: bytes) -> bytes:
+        """Write a binary secret down and return it."""
         assert len(secret) >= _SHORTEST, "too short to be told from other text"
-        content = secret.encode()
-        for form in (content, base64.b64encode(content).rstrip(b"="), content.hex().encode()):
-            self._needles[form] = what
+        for form in _forms(secret):
+            self._needles.setdefault(form[:_GRAM], {})[form] = what
         return secret
 
     def add_pem(self, what: str, pem: str) -> str:
         """Write a private key in PEM down and return it; one line from its middle tells it from all others."""
         lines = [line for line in pem.split("PRIVATE KEY")[1].splitlines() if line and "-----" not in line]
         self.add(what, lines[len(lines) // 2])
+        self.add_bytes(what, binascii.a2b_base64(lines[len(lines) // 2]))
         return pem
 
     def found_in(self, content: bytes) -> Iterator[str]:
         """Yield what of it `content` holds."""
-        for needle, what in self._needles.items():
-            if needle in content:
-                yield what
+        grams = self._needles.keys() & {content[start : start + _GRAM] for start in range(len(content) - _GRAM + 1)}
+        for gram in grams:
+            for needle, what in self._needles[gram].items():
+                if needle in content:
+                    yield what
 
     def __len__(self) -> int:
-        return len(self._needles)
+        return sum(map(len, self._needles.values()))
+
+
+def _forms(secret: bytes) -> Iterator[bytes]:
+    yield secret
+    yield secret.hex().encode()
+    # Encoded as a part of something, a text begins at any of three places in a group of four characters.
+    for before in range(3):
+        whole = base64.b64encode(bytes(before) + secret)
+        alone = whole[(before * 8 + 5) // 6 : (before + len(secret)) * 8 // 6]
+        yield alone
+        yield alone.translate(_URL_SAFE)

@@ -20,8 +20,6 @@ from tests.integration.client import Api, Json
 from tests.integration.estate import Estate, Site
 
 HOUR = 3_600
-#: What an instance knows of an API key or a principal may be this old, and a little more.
-STALE = 6
 
 
 def forged(user: str) -> dict[str, str]:
@@ -191,31 +189,6 @@ async def test_an_object_id_of_another_tenant_is_somebody_else(estate: Estate) -
     await caller.refused("GET", f"groups/{group}", status=404, code="account_not_found")
 
 
-async def test_an_api_key_is_shown_once(estate: Estate) -> None:
-    group = await estate.source_group()
-    application = (await estate.api.post("applications", {"title": "P", "groups": {group: "operator"}}))["id"]
-    keys = f"applications/{application}/api-keys"
-    reply = await estate.api.done("POST", keys)
-    issued = reply.json
-    text = estate.site.ledger.add("API key", issued["api_key"])
-    assert text.startswith("ks_")
-    assert reply.headers["Location"].endswith(f"/{keys}/{issued['id']}")
-    assert reply.headers["Cache-Control"] == "no-store"
-    for path in (keys, f"{keys}/{issued['id']}", f"applications/{application}"):
-        shown = (await estate.api.done("GET", path)).content
-        assert text.encode() not in shown
-        assert text.rpartition("_")[2].encode() not in shown
-
-    me = await estate.site.bearer(text).get("me")
-    assert (me["caller"]["kind"], me["caller"]["principal"]) == ("api_key", application)
-    assert [(mine["id"], [one["id"] for one in mine["groups"]]) for mine in me["accounts"]] == [
-        (estate.account, [group])
-    ]
-    assert (await estate.as_application(text).get(f"groups/{group}"))["id"] == group
-    other = await estate.site.estate()
-    await other.as_application(text).refused("GET", "groups", status=404, code="account_not_found")
-
-
 async def an_application(estate: Estate) -> str:
     return str((await estate.api.post("applications", {"title": "A program"}))["id"])
 
@@ -265,44 +238,6 @@ async def test_a_rotation_without_overlap_ends_the_old_api_key(estate: Estate) -
     new = await rotate(estate, path, {"overlap_seconds": 0})
     await refused(estate, old["api_key"], "api_key_expired")
     await works(estate, new["api_key"])
-
-
-async def test_a_revoked_api_key_ends_at_once(estate: Estate) -> None:
-    application = await an_application(estate)
-    revoked, kept = await estate.api_key(application), await estate.api_key(application)
-    await works(estate, revoked["api_key"])
-    path = f"applications/{application}/api-keys/{revoked['id']}/revoke"
-    first = await estate.api.post(path)
-    assert first["revoked_on"] is not None
-    assert await estate.api.post(path) == first
-    await refused(estate, revoked["api_key"], "api_key_revoked")
-    await works(estate, kept["api_key"])
-
-
-async def test_an_api_key_expires(estate: Estate) -> None:
-    application = await an_application(estate)
-    now = datetime.now(UTC)
-    passed = {"expires_on": (now - timedelta(seconds=1)).isoformat()}
-    path = f"applications/{application}/api-keys"
-    await estate.api.refused("POST", path, passed, status=400, code="expiry_invalid")
-    issued = await estate.api_key(application, {"expires_on": (now + timedelta(hours=1)).isoformat()})
-    await works(estate, issued["api_key"])
-    async with estate.site.product_clock(HOUR + 1):
-        await refused(estate, issued["api_key"], "api_key_expired")
-
-
-async def test_a_disabled_application_is_nobody(estate: Estate) -> None:
-    application = await an_application(estate)
-    text = (await estate.api_key(application))["api_key"]
-    await estate.api.change("PATCH", f"applications/{application}", {"disabled": True})
-    async with estate.site.product_clock(STALE):
-        await refused(estate, text, "application_disabled")
-    await estate.api.change("PATCH", f"applications/{application}", {"disabled": False})
-    async with estate.site.product_clock(2 * STALE):
-        await works(estate, text)
-    await estate.api.change("DELETE", f"applications/{application}")
-    async with estate.site.product_clock(3 * STALE):
-        await refused(estate, text, "api_key_invalid")
 
 
 async def test_what_is_no_api_key(estate: Estate) -> None:

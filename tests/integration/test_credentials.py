@@ -196,7 +196,7 @@ async def test_title_description_and_schedule_are_changed(estate: Estate) -> Non
     path = f"groups/{group}"
     before = await estate.api.done("GET", path)
     assert before.json["next_sync_on"] is None
-    change = {
+    change: Json = {
         "title": "Payments",
         "description": "Keys of the till",
         "schedule": {"cron": "30 3 * * *", "time_zone": "Europe/Zurich", "paused": False},

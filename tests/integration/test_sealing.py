@@ -120,6 +120,9 @@ async def opened_by_hand(estate: Estate, key: Json) -> tuple[Json, bytes]:
         decoded(nonce), decoded(ciphertext) + decoded(tag), header.encode()
     )
     assert hashlib.sha256(backup).hexdigest() == manifest["backup_digest"]
+    middle = len(backup) // 2
+    estate.site.ledger.add_bytes("data key", data_key)
+    estate.site.ledger.add_bytes("vault's backup", backup[middle : middle + 48])
     return manifest, backup
 
 

@@ -86,13 +86,14 @@ async def test_a_group_syncs_once_at_a_time(estate: Estate) -> None:
 async def test_a_message_delivered_twice_does_it_once(estate: Estate) -> None:
     vault = await estate.azure.vault(keys=[{"name": "k", "count": 30}])
     group = await estate.link(vault)
+    probed = (await estate.azure.requests(vault))["backup_key"]
     async with estate.azure.fault(vault, {"kind": "delay", "seconds": 0.2}):
         job = await estate.start(group)
         await asyncio.gather(*(estate.run_job_message(job) for _ in range(4)))
         ended = await estate.ended(job)
     assert (ended["status"], ended["attempts"]) == ("succeeded", 1)
     assert ended["progress"]["counts"] == {"discovered": 30, "added": 30, "escrowed": 30}
-    assert (await estate.azure.requests(vault))["backup_key"] == 30
+    assert (await estate.azure.requests(vault))["backup_key"] == probed + 30
     await estate.run_job_message(job)
     await asyncio.sleep(0.3)
     assert await estate.api.get(f"jobs/{job['id']}") == ended
@@ -103,8 +104,7 @@ async def test_progress_is_seen_and_a_job_is_cancelled(estate: Estate) -> None:
     group = await estate.link(vault)
     async with estate.azure.fault(vault, {"kind": "delay", "seconds": 0.4}):
         job = await estate.start(group)
-        while (seen := await estate.api.get(f"jobs/{job['id']}"))["progress"]["phase"] != "listing":
-            await asyncio.sleep(0.05)
+        seen = await estate.job_when(job, lambda one: one["progress"]["phase"] == "listing")
         assert (seen["status"], seen["progress"]["total"]) == ("running", None)
         asked = await estate.api.post(f"jobs/{job['id']}/cancel")
         assert asked["cancel_requested"] is True
@@ -122,11 +122,12 @@ async def scheduled(estate: Estate, group: str) -> Json:
     """Run the timer and return the sync that it started, ended."""
     known = {job["id"] for job in await estate.api.pages("jobs")}
     await estate.site.stack.host.run_function("schedule_syncs")
-    async with asyncio.timeout(20):
-        while not (new := [job for job in await estate.api.pages("jobs") if job["id"] not in known]):
-            await asyncio.sleep(0.05)
-    assert len(new) == 1
-    return await estate.ended(new[0])
+
+    async def look() -> list[Json] | None:
+        return [job for job in await estate.api.pages("jobs") if job["id"] not in known] or None
+
+    (started,) = await estate.site.until(look)
+    return await estate.ended(started)
 
 
 async def test_a_schedule_runs_what_is_due_once(estate: Estate) -> None:
@@ -158,8 +159,7 @@ async def test_the_products_clock_moves_during_a_job(estate: Estate, offset: int
     group = await estate.link(vault)
     async with estate.azure.fault(vault, {"kind": "delay", "seconds": 0.3}):
         job = await estate.start(group)
-        while (await estate.api.get(f"jobs/{job['id']}"))["status"] == "queued":
-            await asyncio.sleep(0.05)
+        await estate.job_when(job, lambda one: one["status"] == "running")
         async with estate.site.product_clock(offset):
             # Its message comes again, while its lease seems to be over or to begin in the future.
             await estate.run_job_message(job)

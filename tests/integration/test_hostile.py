@@ -1,0 +1,91 @@
+"""Requests generated from the OpenAPI document, well-formed and not: never a 5xx, and answers as the document has them.
+
+Every request goes to objects that are there, so that it gets past routing and permissions to the code behind.
+"""
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+
+import pytest_asyncio
+import schemathesis
+from hypothesis import HealthCheck, assume, settings
+from schemathesis import Case
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from core.domain.identifiers import IdKind, new_id
+from local.stack.stack import ROOT
+from tests.integration.client import Json
+from tests.integration.estate import Estate, Site
+
+EXAMPLES = 10
+#: A longer request line is the host's to refuse; no operation sees it.
+LONGEST_URL = 8_000
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+]
+
+schema = schemathesis.openapi.from_path(ROOT / "docs" / "openapi.json")
+schema.config.phases.coverage.enabled = False
+
+
+@dataclass(frozen=True)
+class Grounds:
+    """An account to throw away, with a group, its key and a job."""
+
+    estate: Estate
+    ids: Mapping[str, str]
+
+    async def fresh(self) -> "Grounds":
+        """Add what requests may end: an application with an API key, and a member."""
+        application = (await self.estate.api.post("applications", {"title": "P"}))["id"]
+        member = await self.estate.api.post(
+            "members", {"role": "member", "email": f"{new_id(IdKind.KEY)}@contoso.example"}
+        )
+        api_key = (await self.estate.api_key(application))["id"]
+        ids = {"application": application, "api_key": api_key, "member": member["id"], "principal": application}
+        return Grounds(self.estate, {**self.ids, **ids})
+
+    def harmless(self, body: object) -> object:
+        """Return the body with a connection that leads nowhere but to the emulator."""
+        if isinstance(body, dict) and isinstance(body.get("connection"), dict):
+            connection = {name: value for name, value in body["connection"].items() if name != "proxy"}
+            return {**body, "connection": {**connection, "cloud": self.estate.azure.cloud()}}
+        return body
+
+
+@pytest_asyncio.fixture(scope="module")
+async def account(site: Site) -> Grounds:
+    """The account and what no request can end, because its group holds a key."""
+    estate = await site.estate()
+    group = await estate.link(await estate.azure.vault(keys=[{"name": "k"}]))
+    job = await estate.sync(group)
+    key = (await estate.keys(group))["k"]["id"]
+    return Grounds(estate, {"account": estate.account, "group": group, "job": job["id"], "key": key})
+
+
+@pytest_asyncio.fixture
+async def grounds(account: Grounds) -> AsyncIterator[tuple[Grounds, Json]]:
+    """What one operation is tried on, and the admin's headers."""
+    token = await account.estate.site.token("alice")
+    yield await account.fresh(), {"Authorization": f"Bearer {token}"}
+
+
+@schema.parametrize()
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
+def test_generated_requests(case: Case, grounds: tuple[Grounds, Json]) -> None:
+    premises, headers = grounds
+    case.path_parameters = {name: premises.ids[name] for name in case.path_parameters or {}}
+    case.body = premises.harmless(case.body)
+    response = case.call(base_url=f"{premises.estate.site.stack.host_url}/api", headers=headers)
+    assume(len(response.request.url or "") < LONGEST_URL)
+    case.validate_response(response, checks=CHECKS)
