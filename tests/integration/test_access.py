@@ -138,7 +138,7 @@ GROUP_ADMIN = GROUP_OPERATOR | {"group.update", "group.delete", "group_member.wr
 HIDDEN = frozenset(name for name, (_, path, _) in QUESTIONS.items() if "{group}" in path)
 
 
-async def answers(estate: Estate, caller: Api, group: str, application: str) -> tuple[set[str], set[str]]:
+async def answers(estate: Estate, caller: Api, group: str, application: str) -> tuple[frozenset[str], frozenset[str]]:
     """Ask all questions, with an ETag that is of nothing: the permissions held, and those that a 404 hides."""
     held, hidden = set(), set()
     places = {"group": group, "application": application, "nobody": new_id(IdKind.PRINCIPAL)}
@@ -153,7 +153,7 @@ async def answers(estate: Estate, caller: Api, group: str, application: str) -> 
         else:
             assert reply.status not in {401, 403}, reply.content
             held.add(permission)
-    return held, hidden
+    return frozenset(held), frozenset(hidden)
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,10 @@ Every request goes to objects that are there, so that it gets past routing and p
 
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import pytest_asyncio
+import requests
 import schemathesis
 from hypothesis import HealthCheck, assume, settings
 from schemathesis import Case
@@ -21,9 +23,10 @@ from schemathesis.specs.openapi.checks import (
 from core.domain.identifiers import IdKind, new_id
 from local.stack.stack import ROOT
 from tests.integration.client import Json
-from tests.integration.estate import Estate, Site
+from tests.integration.estate import PAUSED, Estate, Site
 
 EXAMPLES = 10
+TIMEOUT_SECONDS = 30
 #: A longer request line is the host's to refuse; no operation sees it.
 LONGEST_URL = 8_000
 CHECKS = [
@@ -55,12 +58,26 @@ class Grounds:
         ids = {"application": application, "api_key": api_key, "member": member["id"], "principal": application}
         return Grounds(self.estate, {**self.ids, **ids})
 
-    def harmless(self, body: object) -> object:
-        """Return the body with a connection that leads nowhere but to the emulator."""
-        if isinstance(body, dict) and isinstance(body.get("connection"), dict):
+    def harmless(self, body: Any) -> Any:
+        """Return the body without what reaches beyond this account and the emulator, and without syncs by the clock."""
+        if not isinstance(body, dict):
+            return body
+        tamed = dict(body)
+        if isinstance(body.get("connection"), dict):
             connection = {name: value for name, value in body["connection"].items() if name != "proxy"}
-            return {**body, "connection": {**connection, "cloud": self.estate.azure.cloud()}}
-        return body
+            tamed["connection"] = {**connection, "cloud": self.estate.azure.cloud()}
+        if isinstance(body.get("schedule"), dict):
+            tamed["schedule"] = {**body["schedule"], **PAUSED}
+        if body.get("new_version") is True:
+            # It would rewrap the data keys of all accounts that the tests before have made.
+            tamed["new_version"] = False
+        return tamed
+
+    def etag(self, path: str, headers: Json) -> str | None:
+        """Return the ETag of what a request is about to change."""
+        for part in ("/vault", "/service-principal"):
+            path = path.removesuffix(part)
+        return requests.get(path, headers=headers, timeout=TIMEOUT_SECONDS).headers.get("ETag")
 
 
 @pytest_asyncio.fixture(scope="module")
@@ -81,11 +98,16 @@ async def grounds(account: Grounds) -> AsyncIterator[tuple[Grounds, Json]]:
 
 
 @schema.parametrize()
-@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
-def test_generated_requests(case: Case, grounds: tuple[Grounds, Json]) -> None:
+@settings(max_examples=EXAMPLES, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+def test_generated_requests(case: Case[Any], grounds: tuple[Grounds, Json]) -> None:
     premises, headers = grounds
     case.path_parameters = {name: premises.ids[name] for name in case.path_parameters or {}}
     case.body = premises.harmless(case.body)
-    response = case.call(base_url=f"{premises.estate.site.stack.host_url}/api", headers=headers)
+    url = f"{premises.estate.site.stack.host_url}/api"
+    if case.headers.get("If-Match") and (etag := premises.etag(f"{url}{case.formatted_path}", headers)):
+        case.headers["If-Match"] = etag
+    import time; t0 = time.time()
+    response = case.call(base_url=url, headers=headers, timeout=TIMEOUT_SECONDS)
+    (time.time() - t0 > 0.5) and print("SLOW", case.operation.label, response.status_code, time.time() - t0, case.body)
     assume(len(response.request.url or "") < LONGEST_URL)
     case.validate_response(response, checks=CHECKS)

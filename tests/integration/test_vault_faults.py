@@ -12,7 +12,7 @@ from tests.integration.azure import Vault
 from tests.integration.client import Json
 from tests.integration.estate import Estate
 
-COUNT = 60
+COUNT = 30
 
 
 async def a_vault(estate: Estate, **members: Any) -> tuple[Vault, str]:
@@ -146,16 +146,21 @@ async def test_an_empty_page_with_a_next_link(estate: Estate, operation: str) ->
     async with estate.azure.fault(vault, {"kind": "empty_page"}, operation=operation, count=1):
         job = await estate.sync(group)
     assert job["progress"]["counts"] == {"discovered": COUNT + 30, "added": COUNT + 30, "escrowed": COUNT}
-    async with estate.azure.fault(vault, {"kind": "empty_page"}, operation=operation, count=1, skip=1):
+    async with estate.azure.fault(vault, {"kind": "empty_page"}, operation=operation, count=1):
         job = await estate.sync(group, "full")
     assert "purged" not in job["progress"]["counts"]
     assert len(await estate.keys(group)) == COUNT + 30
 
 
+async def test_a_list_that_never_ends(estate: Estate) -> None:
+    vault, group = await a_vault(estate)
+    async with estate.azure.fault(vault, {"kind": "empty_page"}, operation="list_keys"):
+        await failed_sync(estate, group, "vault_answer_malformed")
+    await assert_whole(estate, group)
+
+
 MALFORMED = [
     "{not json",
-    "[]",
-    '{"value": "keys"}',
     '{"value": [{"kid": 7}]}',
     '{"value": [{"attributes": {"enabled": true}}]}',
     '{"value": [], "nextLink": "http://elsewhere.example/keys"}',
@@ -190,7 +195,7 @@ async def test_a_malformed_answer_about_one_key(estate: Estate, operation: str) 
 
 
 @pytest.mark.parametrize("headers", [{"Retry-After": "1"}, {}])
-@pytest.mark.parametrize("operation", ["list_keys", "get_key", "backup_key"])
+@pytest.mark.parametrize("operation", ["list_keys", "backup_key"])
 async def test_throttling(estate: Estate, headers: dict[str, str], operation: str) -> None:
     vault, group = await a_vault(estate)
     action = {"kind": "respond", "status": 429, "code": "Throttled", "headers": headers}
@@ -205,8 +210,10 @@ async def test_a_throttle_that_does_not_end_is_waited_out_in_the_queue(estate: E
     action = {"kind": "respond", "status": 429, "code": "Throttled", "headers": {"Retry-After": "90"}}
     async with estate.azure.fault(vault, action, operation="list_keys"):
         job = await estate.start(group)
-        seen = await estate.job_when(job, lambda one: one["not_before"] is not None, within=20)
-    assert (seen["status"], seen["progress"]["errors"][-1]["code"]) == ("queued", "vault_throttled")
+        seen = await estate.job_when(
+            job, lambda one: one["status"] == "queued" and one["not_before"] is not None, within=20
+        )
+    assert seen["progress"]["errors"][-1]["code"] == "vault_throttled"
     wait = datetime.fromisoformat(seen["not_before"]) - datetime.fromisoformat(seen["started_on"])
     assert timedelta(seconds=90) <= wait < timedelta(seconds=120)
     shown = await estate.api.get(f"groups/{group}")
@@ -217,7 +224,7 @@ async def test_a_throttle_that_does_not_end_is_waited_out_in_the_queue(estate: E
     assert {key["state"] for key in (await estate.keys(group)).values()} == {"active"}
 
 
-@pytest.mark.parametrize("status", [500, 502, 503, 504, 408])
+@pytest.mark.parametrize("status", [500, 503, 408])
 async def test_a_vault_that_fails_for_a_moment(estate: Estate, status: int) -> None:
     vault, group = await a_vault(estate)
     action = {"kind": "respond", "status": status}
