@@ -45,7 +45,7 @@ up: setup
 	$(BIN)/python -m local.stack up $(ARGS)
 
 test: setup
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup $(ARGS)
 
 bench: setup
 	$(BIN)/python -m bench $(ARGS)

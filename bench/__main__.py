@@ -14,13 +14,13 @@ from bench.key_pages import key_pages
 from bench.key_read import key_read
 from bench.memory import peak_memory
 from bench.stage import Stage, staged
-from bench.sync import first_sync
+from bench.syncs import syncs
 from local.stack.part import StackError
 from local.stack.stack import ROOT
 
 #: In the order in which they run; the one on memory comes last, because it starts hosts of its own.
 _ON_STAGE: Mapping[str, Callable[[Stage], Awaitable[list[Figure]]]] = {
-    "sync": first_sync,
+    "sync": syncs,
     "read": key_read,
     "page": key_pages,
     "memory": peak_memory,

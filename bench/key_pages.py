@@ -24,25 +24,24 @@ from core.services.key_records import KeyChange, KeyRecords
 from core.settings import Settings
 from local.stack import IdentityCredential
 
-_SMALL, _LARGE = 1_000, 100_000
 _WRITTEN_AT_ONCE = 10_000
 _PAGES = 5
-_ROUNDS = 300
 _NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-async def key_pages(stage: Stage) -> list[Figure]:
+async def key_pages(stage: Stage, *, small: int = 1_000, large: int = 100_000, rounds: int = 300) -> list[Figure]:
     """Compare pages of 100 keys: the first five of each account, in turns."""
-    accounts = {size: await stage.account(f"{size} keys") for size in (_SMALL, _LARGE)}
+    accounts = {size: await stage.account(f"{size} keys") for size in (small, large)}
     await _fill(stage, accounts)
     calls = {str(size): await _turning_pages(stage, account) for size, account in accounts.items()}
-    found = await medians(calls, _ROUNDS)
-    small, large = found[str(_SMALL)], found[str(_LARGE)]
+    found = await medians(calls, rounds)
+    at_small, at_large = found[str(small)], found[str(large)]
     note = (
-        f"p50 {milliseconds(large)} and {milliseconds(small)}, over the first {_PAGES} pages of each account, in turns"
+        f"p50 {milliseconds(at_large)} and {milliseconds(at_small)}, "
+        f"over the first {_PAGES} pages of each account, in turns"
     )
-    what = f"Page of 100 keys, at {_LARGE:,} keys to at {_SMALL:,}"
-    return [Figure(what, Bound.AT_MOST, 1.2, large / small, "x", note)]
+    what = f"Page of 100 keys, at {large:,} keys to at {small:,}"
+    return [Figure(what, Bound.AT_MOST, 1.2, at_large / at_small, "x", note)]
 
 
 async def _turning_pages(stage: Stage, account: str) -> Call:

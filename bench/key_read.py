@@ -9,10 +9,9 @@ from core.adapters.azure.transports import transport
 from local.stack import IdentityCredential
 
 _KEYS = 100
-_ROUNDS = 500
 
 
-async def key_read(stage: Stage) -> list[Figure]:
+async def key_read(stage: Stage, *, rounds: int = 500) -> list[Figure]:
     """Compare reads of a key with no-op calls and raw reads of the key's row, in turns."""
     linked = await stage.linked(await stage.account("Reading"), _KEYS)
     await stage.sync(linked)
@@ -30,11 +29,11 @@ async def key_read(stage: Stage) -> list[Figure]:
                 "row": lambda: table.get_entity(linked.group, key),
                 "key": lambda: stage.api.get(f"{linked.path}/keys/{key}"),
             },
-            _ROUNDS,
+            rounds,
         )
     least = found["no-op"] + found["row"]
     note = (
         f"p50 {milliseconds(found['key'])}; no-op function {milliseconds(found['no-op'])}, "
-        f"table read {milliseconds(found['row'])}; {_ROUNDS} of each, in turns"
+        f"table read {milliseconds(found['row'])}; {rounds} of each, in turns"
     )
     return [Figure("Read of one key, to no-op + table read", Bound.AT_MOST, 1.5, found["key"] / least, "x", note)]

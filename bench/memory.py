@@ -18,14 +18,14 @@ async def peak_memory(stage: Stage) -> list[Figure]:
 
 
 async def _peak(stage: Stage, keys: int) -> float:
-    """Return the peak resident memory, in MiB, of a host that syncs this many keys."""
     linked = await stage.linked(await stage.account(f"Memory of {keys} keys"), keys)
     await stage.stack.restart_host()
     await stage.sync(linked, poll_seconds=0.5)
-    return _peak_of(stage.stack.host.part.pid)
+    return peak_of(stage.stack.host.part.pid)
 
 
-def _peak_of(pid: int) -> float:
+def peak_of(pid: int) -> float:
+    """Return the most resident memory that a process has had, in MiB; the kernel keeps count of it."""
     status = Path(f"/proc/{pid}/status").read_text("ascii")
     line = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
     return int(line.split()[1]) / 1_024

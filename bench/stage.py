@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import secrets
 import ssl
 import tempfile
 from collections.abc import AsyncIterator
@@ -45,7 +46,6 @@ class Stage:
         self.stack = stack
         self.control = ControlClient(stack.control_url, session)
         self.api = Api(session, stack.host_url, token)
-        self._vaults = 0
 
     async def account(self, title: str) -> str:
         """Make an account and return its id."""
@@ -53,13 +53,13 @@ class Stage:
 
     async def linked(self, account: str, keys: int) -> Linked:
         """Make a standard vault with software-protected keys of one version each, and a group that is linked to it."""
-        self._vaults += 1
         application = await self.control.post("principals", {"display_name": "keysteward", "kind": "application"})
         granted = {"object_id": application["object_id"], "keys": ["get", "list", "backup"]}
-        vault = await self.control.post("vaults", {"name": f"bench-{self._vaults}", "access_policies": [granted]})
+        name = f"bench-{secrets.token_hex(4)}"
+        vault = await self.control.post("vaults", {"name": name, "access_policies": [granted]})
         for start in range(0, keys, _SEEDED_AT_ONCE):
             batch = [_key(number) for number in range(start, min(start + _SEEDED_AT_ONCE, keys))]
-            await self.control.post(f"vaults/{vault['name']}/keys", {"keys": batch})
+            await self.control.post(f"vaults/{name}/keys", {"keys": batch})
         connection = {
             "cloud": json.loads(self.stack.app_settings["KEYSTEWARD_CLOUD"]),
             "tenant_id": seeds.CONTOSO_TENANT_ID,

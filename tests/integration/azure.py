@@ -30,7 +30,9 @@ class Vault:
 class Azure:
     """One test's part of Azure; `application` is whom Keysteward signs in as."""
 
-    def __init__(self, stack: Stack, control: ControlClient, ledger: Ledger, subscription: str, application: Json) -> None:
+    def __init__(
+        self, stack: Stack, control: ControlClient, ledger: Ledger, subscription: str, application: Json
+    ) -> None:
         self.stack = stack
         self.control = control
         self.ledger = ledger
@@ -53,7 +55,12 @@ class Azure:
         return application
 
     async def vault(
-        self, sku: str = "standard", *, keys: list[Json] | None = None, grant: tuple[str, ...] | None = None, **members: Any
+        self,
+        sku: str = "standard",
+        *,
+        keys: list[Json] | None = None,
+        grant: tuple[str, ...] | None = None,
+        **members: Any,
     ) -> Vault:
         """Make a vault on which the application holds `grant` (key permissions, or roles), and its keys."""
         held = grant if grant is not None else HSM_ROLES if sku == "managed_hsm" else NEEDED
@@ -79,6 +86,11 @@ class Azure:
     async def add_keys(self, vault: Vault, *keys: Json) -> None:
         """Put keys into a vault, past the wire."""
         await self.control.post(f"vaults/{vault.name}/keys", {"keys": list(keys)})
+
+    @property
+    def ca(self) -> str:
+        """The certificate of the CA that this Azure's servers are known by, in PEM."""
+        return self.stack.ca_file.read_text()
 
     def cloud(self, **changes: object) -> Json:
         """Return the endpoints of this Azure, as those of a private cloud."""

@@ -55,7 +55,11 @@ class Api:
     ) -> Reply:
         """Send a request and return whatever is answered."""
         async with self._session.request(
-            method, f"{self._root}/{self.prefix}{path}", json=body, params=query, headers={**self._headers, **(headers or {})}
+            method,
+            f"{self._root}/{self.prefix}{path}",
+            json=body,
+            params=query,
+            headers={**self._headers, **(headers or {})},
         ) as response:
             return Reply(response.status, response.headers, await response.read())
 

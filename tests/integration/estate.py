@@ -75,9 +75,11 @@ class Site:
     async def until[T](look: Callable[[], Awaitable[T | None]], *, within: float = _JOB_SECONDS) -> T:
         """Return what `look` answers once it is not None; `within` in seconds."""
         async with asyncio.timeout(within):
-            while (found := await look()) is None:
+            while True:
+                found = await look()
+                if found is not None:
+                    return found
                 await asyncio.sleep(_POLL_SECONDS)
-        return found
 
     @asynccontextmanager
     async def product_clock(self, offset_seconds: float) -> AsyncIterator[None]:
@@ -108,7 +110,13 @@ class Estate:
 
     async def group(self, **members: Any) -> Json:
         """Create an Azure group that does not sync by itself."""
-        body = {"kind": "azure", "title": "A vault", "connection": self.azure.connection(), "schedule": PAUSED, **members}
+        body = {
+            "kind": "azure",
+            "title": "A vault",
+            "connection": self.azure.connection(),
+            "schedule": PAUSED,
+            **members,
+        }
         created: Json = await self.api.post("groups", body)
         return created
 

@@ -3,7 +3,7 @@
 Every request goes to objects that are there, so that it gets past routing and permissions to the code behind.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,7 +58,7 @@ class Grounds:
         ids = {"application": application, "api_key": api_key, "member": member["id"], "principal": application}
         return Grounds(self.estate, {**self.ids, **ids})
 
-    def harmless(self, body: Any) -> Any:
+    def harmless(self, operation: str, body: Any) -> Any:
         """Return the body without what reaches beyond this account and the emulator, and without syncs by the clock."""
         if not isinstance(body, dict):
             return body
@@ -68,8 +68,8 @@ class Grounds:
             tamed["connection"] = {**connection, "cloud": self.estate.azure.cloud()}
         if isinstance(body.get("schedule"), dict):
             tamed["schedule"] = {**body["schedule"], **PAUSED}
-        if body.get("new_version") is True:
-            # It would rewrap the data keys of all accounts that the tests before have made.
+        if operation == "rotate_sealing_key" and body.get("new_version", True) is True:
+            # A vault makes so many versions in ten seconds and no more, and each rewraps the keys of all accounts.
             tamed["new_version"] = False
         return tamed
 
@@ -91,10 +91,10 @@ async def account(site: Site) -> Grounds:
 
 
 @pytest_asyncio.fixture
-async def grounds(account: Grounds) -> AsyncIterator[tuple[Grounds, Json]]:
+async def grounds(account: Grounds) -> tuple[Grounds, Json]:
     """What one operation is tried on, and the admin's headers."""
     token = await account.estate.site.token("alice")
-    yield await account.fresh(), {"Authorization": f"Bearer {token}"}
+    return await account.fresh(), {"Authorization": f"Bearer {token}"}
 
 
 @schema.parametrize()
@@ -102,12 +102,10 @@ async def grounds(account: Grounds) -> AsyncIterator[tuple[Grounds, Json]]:
 def test_generated_requests(case: Case[Any], grounds: tuple[Grounds, Json]) -> None:
     premises, headers = grounds
     case.path_parameters = {name: premises.ids[name] for name in case.path_parameters or {}}
-    case.body = premises.harmless(case.body)
+    case.body = premises.harmless(case.operation.definition.raw["operationId"], case.body)
     url = f"{premises.estate.site.stack.host_url}/api"
     if case.headers.get("If-Match") and (etag := premises.etag(f"{url}{case.formatted_path}", headers)):
         case.headers["If-Match"] = etag
-    import time; t0 = time.time()
     response = case.call(base_url=url, headers=headers, timeout=TIMEOUT_SECONDS)
-    (time.time() - t0 > 0.5) and print("SLOW", case.operation.label, response.status_code, time.time() - t0, case.body)
     assume(len(response.request.url or "") < LONGEST_URL)
     case.validate_response(response, checks=CHECKS)

@@ -62,7 +62,7 @@ async def test_a_full_sync_asks_for_every_key(estate: Estate) -> None:
 
 
 async def test_a_sync_of_a_managed_hsm(estate: Estate) -> None:
-    keys = [{"name": "wrap", "count": 3, "kty": "oct-HSM"}, {"name": "root", "kty": "RSA-HSM"}]
+    keys: list[Json] = [{"name": "wrap", "count": 3, "kty": "oct-HSM"}, {"name": "root", "kty": "RSA-HSM"}]
     group = await estate.link(await estate.azure.vault("managed_hsm", keys=keys))
     assert (await estate.sync(group))["progress"]["counts"] == {"discovered": 4, "added": 4, "escrowed": 4}
     key = await estate.key(group, "wrap-000000")
@@ -139,7 +139,11 @@ async def test_a_schedule_runs_what_is_due_once(estate: Estate) -> None:
     assert 0 < wait <= DAY
     async with estate.site.product_clock(wait + 60):
         first = await scheduled(estate, group)
-        assert (first["requested_by"]["kind"], first["options"]["mode"], first["status"]) == ("timer", "full", "succeeded")
+        assert (first["requested_by"]["kind"], first["options"]["mode"], first["status"]) == (
+            "timer",
+            "full",
+            "succeeded",
+        )
     planned = (await estate.api.get(f"groups/{group}"))["next_sync_on"]
     assert planned > due
     # Two missed runs are one, late; within seven days it looks at changes only.

@@ -195,5 +195,7 @@ async def test_a_job_carries_the_correlation_id_of_its_request(estate: Estate) -
     await estate.ended(job)
     # The job is seen to have ended a moment before its function ends and says so.
     async with asyncio.timeout(10):
-        while not {"start_sync", "run_job"} <= {line["operation"] for line in lines_of(estate, mine)}:
+        while True:
+            if {"start_sync", "run_job"} <= {line["operation"] for line in lines_of(estate, mine)}:
+                return
             await asyncio.sleep(0.1)

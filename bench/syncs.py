@@ -12,8 +12,6 @@ from bench.figures import Bound, Figure
 from bench.stage import Linked, Stage
 from local.emulator import seeds
 
-_KEYS = 1_000
-_LATENCY_MS = 100
 _KEYS_A_PAGE = 25
 _SAMPLE = 30
 
@@ -30,24 +28,25 @@ class _Loop:
         return self.listing + self.a_key * keys
 
 
-async def first_sync(stage: Stage) -> list[Figure]:
-    """Sync 1,000 new keys at 100 ms latency, and once more with nothing changed."""
-    linked = await stage.linked(await stage.account("Sync"), _KEYS)
-    await stage.set_latency(_LATENCY_MS)
+async def syncs(stage: Stage, *, keys: int = 1_000, latency_ms: int = 100) -> list[Figure]:
+    """Sync a vault for the first time, once more with nothing changed, and walk over it in a plain loop."""
+    linked = await stage.linked(await stage.account("Sync"), keys)
+    await stage.set_latency(latency_ms)
     await stage.control.delete("counters")
     taken, job = await stage.sync(linked)
     found = await stage.requests()
+    # The two lists are walked at the same time.
     pages = max(found["keyvault list_keys"], found["keyvault list_deleted_keys"])
-    _expect(job["progress"]["counts"].get("escrowed") == _KEYS, "every key is escrowed")
-    _expect(pages == math.ceil(_KEYS / _KEYS_A_PAGE), "the vault's list has pages of 25 keys")
-    unchanged = await _unchanged(stage, linked)
+    _expect(job["progress"]["counts"].get("escrowed") == keys, "every key is escrowed")
+    _expect(pages == math.ceil(keys / _KEYS_A_PAGE), "the vault's list has pages of 25 keys")
+    unchanged = await _unchanged(stage, linked, keys)
     loop = await asyncio.to_thread(_plain_loop, stage, linked)
     await stage.set_latency(0)
-    bound = pages * _LATENCY_MS / 1_000
-    by_loop = loop.over(_KEYS)
+    bound = pages * latency_ms / 1_000
+    by_loop = loop.over(keys)
     return [
         Figure(
-            f"First sync of {_KEYS:,} keys at {_LATENCY_MS} ms, to the lower bound",
+            f"First sync of {keys:,} keys at {latency_ms} ms, to the lower bound",
             Bound.AT_MOST,
             2,
             taken / bound,
@@ -61,21 +60,21 @@ async def first_sync(stage: Stage) -> list[Figure]:
             by_loop / taken,
             "x faster",
             f"{by_loop:.0f} s: {loop.listing:.1f} s of listing, and {loop.a_key * 1_000:.0f} ms a key "
-            f"(measured on {_SAMPLE} keys, scaled to {_KEYS:,})",
+            f"(measured on {_SAMPLE} keys, scaled to {keys:,})",
         ),
         unchanged,
     ]
 
 
-async def _unchanged(stage: Stage, linked: Linked) -> Figure:
+async def _unchanged(stage: Stage, linked: Linked, keys: int) -> Figure:
     await stage.control.delete("counters")
     _, job = await stage.sync(linked)
     found = await stage.requests()
-    _expect(job["progress"]["counts"].get("unchanged") == _KEYS, "nothing changed")
+    _expect(job["progress"]["counts"].get("unchanged") == keys, "nothing changed")
     pages = found["keyvault list_keys"] + found["keyvault list_deleted_keys"]
     breakdown = ", ".join(f"{count} {name}" for name, count in sorted(found.items()))
     return Figure(
-        f"Requests to Azure of a sync of {_KEYS:,} keys with nothing changed",
+        f"Requests to Azure of a sync of {keys:,} keys with nothing changed",
         Bound.AT_MOST,
         pages + 2,
         sum(found.values()),

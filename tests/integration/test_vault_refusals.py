@@ -1,53 +1,14 @@
-"""Vaults that refuse, vanish, throttle, fail or answer nonsense in the middle of a sync: told by code, nothing lost.
+"""Vaults that refuse, vanish or answer nonsense in the middle of a sync: told by code, nothing lost."""
 
-Each test ends with the fault gone, another sync, and a look at every key: that is what 'loses nothing' means here.
-"""
-
-from datetime import datetime, timedelta
-from typing import Any
-
-import pytest
-
-from tests.integration.azure import Vault
-from tests.integration.client import Json
-from tests.integration.estate import Estate
-
-COUNT = 30
+from tests.integration.estate import Estate, Site
+from tests.integration.faulty_vaults import COUNT, a_vault, assert_whole, failed_sync, in_each
 
 
-async def a_vault(estate: Estate, **members: Any) -> tuple[Vault, str]:
-    """Return a vault with COUNT keys and the group linked to it."""
-    vault = await estate.azure.vault(keys=[{"name": "k", "count": COUNT}], **members)
-    return vault, await estate.link(vault)
+async def test_a_permission_is_revoked_in_the_middle(site: Site) -> None:
+    await in_each(site, revoked, [("list_keys", 1), ("get_key", 1), ("backup_key", 1), ("list_deleted_keys", 0)])
 
 
-async def assert_whole(estate: Estate, group: str, count: int = COUNT) -> None:
-    """Check that after one more sync every key is recorded once and escrowed."""
-    job = await estate.sync(group)
-    assert job["progress"]["counts"]["discovered"] == count
-    keys = await estate.keys(group)
-    assert len(keys) == count
-    assert not [name for name, key in keys.items() if key["escrow_pending"] or key["drifted"]]
-    for sort in ("name", "expires_on", "updated_on"):
-        listed = await estate.api.pages("keys", sort=sort, limit="200")
-        assert sorted(key["id"] for key in listed) == sorted(key["id"] for key in keys.values())
-    assert "sync_failed" not in await estate.findings(group)
-
-
-async def failed_sync(estate: Estate, group: str, code: str) -> Json:
-    """Sync a group; it has to fail as a whole, with this code at last, and show it."""
-    job = await estate.ended(await estate.start(group))
-    assert job["status"] == "failed", job["progress"]
-    assert job["progress"]["errors"][-1]["code"] == code, job["progress"]["errors"]
-    assert (await estate.findings(group))["sync_failed"]["severity"] == "warning"
-    assert (await estate.api.get(f"groups/{group}"))["last_sync"]["status"] == "failed"
-    return job
-
-
-@pytest.mark.parametrize(
-    ("operation", "skip"), [("list_keys", 1), ("get_key", 1), ("backup_key", 1), ("list_deleted_keys", 0)]
-)
-async def test_a_permission_is_revoked_in_the_middle(estate: Estate, operation: str, skip: int) -> None:
+async def revoked(estate: Estate, operation: str, skip: int) -> None:
     vault, group = await a_vault(estate)
     refusal = {"kind": "respond", "status": 403, "code": "Forbidden", "message": "upstream words"}
     async with estate.azure.fault(vault, refusal, operation=operation, skip=skip):
@@ -138,8 +99,11 @@ async def test_a_key_with_600_versions(estate: Estate) -> None:
     assert (await estate.findings(group))["escrow_failed"]["key"] == key["id"]
 
 
-@pytest.mark.parametrize("operation", ["list_keys", "list_deleted_keys", "list_key_versions"])
-async def test_an_empty_page_with_a_next_link(estate: Estate, operation: str) -> None:
+async def test_an_empty_page_with_a_next_link(site: Site) -> None:
+    await in_each(site, emptied, [("list_keys",), ("list_deleted_keys",), ("list_key_versions",)])
+
+
+async def emptied(estate: Estate, operation: str) -> None:
     keys = [{"name": "k", "count": COUNT}, {"name": "gone", "count": 30, "deleted": True}]
     vault = await estate.azure.vault(keys=keys)
     group = await estate.link(vault)
@@ -167,8 +131,11 @@ MALFORMED = [
 ]
 
 
-@pytest.mark.parametrize("body", MALFORMED)
-async def test_a_malformed_page(estate: Estate, body: str) -> None:
+async def test_a_malformed_page(site: Site) -> None:
+    await in_each(site, malformed, [(body,) for body in MALFORMED])
+
+
+async def malformed(estate: Estate, body: str) -> None:
     vault, group = await a_vault(estate)
     await estate.sync(group)
     await estate.azure.add_keys(vault, {"name": "late"})
@@ -182,8 +149,11 @@ async def test_a_malformed_page(estate: Estate, body: str) -> None:
     await assert_whole(estate, group, COUNT + 1)
 
 
-@pytest.mark.parametrize("operation", ["get_key", "backup_key", "list_key_versions"])
-async def test_a_malformed_answer_about_one_key(estate: Estate, operation: str) -> None:
+async def test_a_malformed_answer_about_one_key(site: Site) -> None:
+    await in_each(site, malformed_for_one, [("get_key",), ("backup_key",), ("list_key_versions",)])
+
+
+async def malformed_for_one(estate: Estate, operation: str) -> None:
     vault, group = await a_vault(estate)
     action = {"kind": "respond", "status": 200, "body": '{"value": 3, "key": []}'}
     async with estate.azure.fault(vault, action, operation=operation, path="k-000003"):
@@ -192,70 +162,3 @@ async def test_a_malformed_answer_about_one_key(estate: Estate, operation: str) 
     assert [error["key"] for error in job["progress"]["errors"]] == ["k-000003"]
     await estate.sync(group, "full")
     await assert_whole(estate, group)
-
-
-@pytest.mark.parametrize("headers", [{"Retry-After": "1"}, {}])
-@pytest.mark.parametrize("operation", ["list_keys", "backup_key"])
-async def test_throttling(estate: Estate, headers: dict[str, str], operation: str) -> None:
-    vault, group = await a_vault(estate)
-    action = {"kind": "respond", "status": 429, "code": "Throttled", "headers": headers}
-    async with estate.azure.fault(vault, action, operation=operation, count=2):
-        await estate.sync(group)
-    await assert_whole(estate, group)
-
-
-async def test_a_throttle_that_does_not_end_is_waited_out_in_the_queue(estate: Estate) -> None:
-    vault, group = await a_vault(estate)
-    await estate.sync(group)
-    action = {"kind": "respond", "status": 429, "code": "Throttled", "headers": {"Retry-After": "90"}}
-    async with estate.azure.fault(vault, action, operation="list_keys"):
-        job = await estate.start(group)
-        seen = await estate.job_when(
-            job, lambda one: one["status"] == "queued" and one["not_before"] is not None, within=20
-        )
-    assert seen["progress"]["errors"][-1]["code"] == "vault_throttled"
-    wait = datetime.fromisoformat(seen["not_before"]) - datetime.fromisoformat(seen["started_on"])
-    assert timedelta(seconds=90) <= wait < timedelta(seconds=120)
-    shown = await estate.api.get(f"groups/{group}")
-    assert shown["connection_state"] == "connected", "a vault that throttles is not a broken connection"
-    assert (await estate.start(group))["id"] == job["id"]
-    await estate.api.post(f"jobs/{job['id']}/cancel")
-    assert (await estate.ended(job))["status"] == "cancelled"
-    assert {key["state"] for key in (await estate.keys(group)).values()} == {"active"}
-
-
-@pytest.mark.parametrize("status", [500, 503, 408])
-async def test_a_vault_that_fails_for_a_moment(estate: Estate, status: int) -> None:
-    vault, group = await a_vault(estate)
-    action = {"kind": "respond", "status": status}
-    async with estate.azure.fault(vault, action, probability=0.1, seed=status, count=8):
-        await estate.sync(group)
-    await assert_whole(estate, group)
-
-
-@pytest.mark.parametrize("kind", ["cut", "cut_after"])
-async def test_connections_that_are_cut(estate: Estate, kind: str) -> None:
-    vault, group = await a_vault(estate)
-    async with estate.azure.fault(vault, {"kind": kind}, probability=0.15, seed=3, count=12):
-        await estate.sync(group)
-    await assert_whole(estate, group)
-
-
-async def test_a_key_that_fails_does_not_stop_the_others(estate: Estate) -> None:
-    vault, group = await a_vault(estate)
-    action = {"kind": "respond", "status": 404, "code": "KeyNotFound"}
-    async with estate.azure.fault(vault, action, operation="backup_key", path="k-00000[1-3]/"):
-        job = await estate.ended(await estate.start(group))
-    assert (job["status"], job["progress"]["counts"]["escrowed"]) == ("succeeded", COUNT - 3)
-    assert len({error["key"] for error in job["progress"]["errors"]}) == 3
-    await assert_whole(estate, group)
-
-
-async def test_a_group_whose_vault_is_slow_does_not_hold_up_another(estate: Estate) -> None:
-    slow, slow_group = await a_vault(estate)
-    _, quick_group = await a_vault(estate)
-    async with estate.azure.fault(slow, {"kind": "delay", "seconds": 1.0}):
-        waiting = await estate.start(slow_group)
-        await estate.sync(quick_group)
-        assert (await estate.api.get(f"jobs/{waiting['id']}"))["ended_on"] is None
-        assert (await estate.ended(waiting))["status"] == "succeeded"
