@@ -20,7 +20,7 @@ async def peak_memory(stage: Stage) -> list[Figure]:
 async def _peak(stage: Stage, keys: int) -> float:
     linked = await stage.linked(await stage.account(f"Memory of {keys} keys"), keys)
     await stage.stack.restart_host()
-    await stage.sync(linked, poll_seconds=0.5)
+    await stage.sync(linked)
     return peak_of(stage.stack.host.part.pid)
 
 

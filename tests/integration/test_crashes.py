@@ -118,6 +118,14 @@ def cuts(calls: int, points: int) -> Iterator[tuple[int, Moment]]:
     return zip((1 + number * calls * 9 // 10 // points for number in range(points)), moments, strict=False)
 
 
+async def assert_nothing_in_the_open(site: Site) -> None:
+    """Check that no crash left a secret behind, in storage or in the logs."""
+    async with opened(site.stack) as stores:
+        async for place, content in stores.content():
+            assert list(site.ledger.found_in(content)) == [], place
+            assert [what for what, form in FORMS.items() if form.search(content)] == [], place
+
+
 async def test_a_first_sync_is_cut(doomed: Site) -> None:
     azure = (await doomed.estate()).azure
     vault = await azure.vault(keys=KEYS)
@@ -128,6 +136,7 @@ async def test_a_first_sync_is_cut(doomed: Site) -> None:
         assert job["progress"]["counts"]["discovered"] == len(NAMES), (call, moment, job)
         for name, key in (await ordeal.keys()).items():
             assert key["drift"] == [], (call, moment, name)
+    await assert_nothing_in_the_open(doomed)
 
 
 async def test_a_sync_of_changes_is_cut(doomed: Site) -> None:
@@ -150,10 +159,4 @@ async def test_a_sync_of_changes_is_cut(doomed: Site) -> None:
         assert drift == CHANGES, (call, moment)
         assert keys["gone-000001"]["state"] == "purged"
         assert len(keys["k-000000"]["escrow"]) == 2
-
-
-async def test_what_crashes_leave_behind_holds_no_secret(doomed: Site, ledger: Ledger) -> None:
-    async with opened(doomed.stack) as stores:
-        async for place, content in stores.content():
-            assert list(ledger.found_in(content)) == [], place
-            assert [what for what, form in FORMS.items() if form.search(content)] == [], place
+    await assert_nothing_in_the_open(doomed)
