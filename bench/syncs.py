@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import statistics
 from dataclasses import dataclass
 from time import perf_counter
 
@@ -28,42 +29,53 @@ class _Loop:
         return self.listing + self.a_key * keys
 
 
-async def syncs(stage: Stage, *, keys: int = 1_000, latency_ms: int = 100) -> list[Figure]:
-    """Sync a vault for the first time, once more with nothing changed, and walk over it in a plain loop."""
-    linked = await stage.linked(await stage.account("Sync"), keys)
+async def syncs(stage: Stage, *, keys: int = 1_000, latency_ms: int = 100, repeats: int = 3) -> list[Figure]:
+    """Sync vaults for the first time, the last one once more with nothing changed, and walk over it in a plain loop."""
+    account = await stage.account("Sync")
     await stage.set_latency(latency_ms)
-    await stage.control.delete("counters")
-    taken, job = await stage.sync(linked)
-    found = await stage.requests()
-    # The two lists are walked at the same time.
-    pages = max(found["keyvault list_keys"], found["keyvault list_deleted_keys"])
-    _expect(job["progress"]["counts"].get("escrowed") == keys, "every key is escrowed")
-    _expect(pages == math.ceil(keys / _KEYS_A_PAGE), "the vault's list has pages of 25 keys")
-    unchanged = await _unchanged(stage, linked, keys)
-    loop = await asyncio.to_thread(_plain_loop, stage, linked)
+    linked, taken = [], []
+    for _ in range(repeats):
+        linked.append(await stage.linked(account, keys))
+        taken.append(await _first(stage, linked[-1], keys))
+    unchanged = await _unchanged(stage, linked[-1], keys)
+    loop = await asyncio.to_thread(_plain_loop, stage, linked[-1])
     await stage.set_latency(0)
+    pages = math.ceil(keys / _KEYS_A_PAGE)
     bound = pages * latency_ms / 1_000
-    by_loop = loop.over(keys)
+    typical, by_loop = statistics.median(taken), loop.over(keys)
+    of = ", ".join(f"{seconds:.2f}" for seconds in sorted(taken))
     return [
         Figure(
             f"First sync of {keys:,} keys at {latency_ms} ms, to the lower bound",
             Bound.AT_MOST,
             2,
-            taken / bound,
+            typical / bound,
             "x",
-            f"{taken:.2f} s from request to end of job; bound {bound:.2f} s: {pages} list pages, one after the other",
+            f"{typical:.2f} s from request to end of job, the median of {of}; "
+            f"bound {bound:.2f} s: {pages} list pages, one after the other",
         ),
         Figure(
             "The same sync, to a plain sequential SDK loop",
             Bound.AT_LEAST,
             20,
-            by_loop / taken,
+            by_loop / typical,
             "x faster",
             f"{by_loop:.0f} s: {loop.listing:.1f} s of listing, and {loop.a_key * 1_000:.0f} ms a key "
             f"(measured on {_SAMPLE} keys, scaled to {keys:,})",
         ),
         unchanged,
     ]
+
+
+async def _first(stage: Stage, linked: Linked, keys: int) -> float:
+    """Return the seconds of a first sync that listed by pages of 25 and escrowed every key."""
+    await stage.control.delete("counters")
+    taken, job = await stage.sync(linked)
+    found = await stage.requests()
+    _expect(job["progress"]["counts"].get("escrowed") == keys, "every key is escrowed")
+    _expect(found["keyvault list_keys"] == math.ceil(keys / _KEYS_A_PAGE), "the vault's list has pages of 25 keys")
+    _expect(found["keyvault list_deleted_keys"] == 1, "the list of deleted keys is shorter than that of live ones")
+    return taken
 
 
 async def _unchanged(stage: Stage, linked: Linked, keys: int) -> Figure:

@@ -19,7 +19,7 @@ async def stage(stack: Stack) -> AsyncIterator[Stage]:
 
 
 async def test_a_sync_with_nothing_changed_asks_for_no_key(stage: Stage) -> None:
-    bound, loop, unchanged = await syncs(stage, keys=30, latency_ms=20)
+    bound, loop, unchanged = await syncs(stage, keys=30, latency_ms=20, repeats=1)
     assert "bound 0.04 s: 2 list pages" in bound.note
     assert loop.measured * bound.measured > 1
     assert unchanged.target == 2 + 1 + 2

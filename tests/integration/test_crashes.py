@@ -24,8 +24,6 @@ from tests.integration.estate import Estate, Site
 from tests.integration.ledger import Ledger
 from tests.integration.test_zz_secrets import FORMS, opened
 
-pytestmark = pytest.mark.xdist_group("doomed")
-
 type Moment = Literal["before", "after"]
 
 FIRST_SYNCS, LATER_SYNCS = 7, 3
