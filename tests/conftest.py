@@ -1,11 +1,21 @@
 """Fixtures for all tests."""
 
+import signal
 from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
 
 from local.stack import Stack
+
+
+def pytest_configure() -> None:
+    """Take interrupts, also where a shell started the tests in the background and so had them ignored.
+
+    Otherwise the processes that tests interrupt would inherit that.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest_asyncio.fixture(scope="session")
