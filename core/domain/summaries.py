@@ -4,7 +4,7 @@ Invariant: an entry round-trips (`from_entry(to_entry(s)) == s`); members are ad
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from typing import cast
 
@@ -44,6 +44,9 @@ class KeySummary:
         return state_at(self.presence, Validity(self.enabled, self.not_before, self.expires_on), now)
 
 
+_MEMBERS = tuple(member.name for member in fields(KeySummary))
+
+
 def summary_of(key: VirtualKey) -> KeySummary:
     """Return the list entry of `key`."""
     current = key.current
@@ -77,7 +80,8 @@ def summary_of(key: VirtualKey) -> KeySummary:
 def to_entry(summary: KeySummary) -> dict[str, object]:
     """Return `summary` as a JSON object without its empty members."""
     entry: dict[str, object] = {}
-    for name, value in asdict(summary).items():
+    for name in _MEMBERS:
+        value = getattr(summary, name)
         if value is None or value == ():
             continue
         entry[name] = value.isoformat() if isinstance(value, datetime) else value
