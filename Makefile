@@ -45,7 +45,7 @@ up: setup
 	$(BIN)/python -m local.stack up $(ARGS)
 
 # Two processes on two cores: the tests of the shared stack in one, all others in the other.
-ON_STACK := tests/integration tests/contract tests/docs
+ON_STACK := tests/integration tests/docs
 test: setup
 ifdef ARGS
 	$(BIN)/python -m pytest $(ARGS)

@@ -31,6 +31,14 @@ FORMS = {
 type Content = AsyncIterator[tuple[str, bytes]]
 
 
+def _decompressed(content: bytes) -> bytes:
+    """Return a record's JSON; a row that another test damaged is searched as it is."""
+    try:
+        return zlib.decompress(content)
+    except zlib.error:
+        return content
+
+
 class Stores:
     """The storage account of the stack, as its owner sees it by the official SDKs."""
 
@@ -55,7 +63,7 @@ class Stores:
         async for table in self.tables.list_tables():
             async for entity in self.tables.get_table_client(table.name).list_entities():
                 chunks = [entity[f"d{number}"] for number in range(len(entity)) if f"d{number}" in entity]
-                record = zlib.decompress(b"".join(chunks)) if chunks else b""
+                record = _decompressed(b"".join(chunks))
                 shown = {name: value for name, value in entity.items() if value not in chunks}
                 yield f"table {table.name}", f"{shown}".encode() + record
 
