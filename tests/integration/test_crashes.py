@@ -30,9 +30,9 @@ FIRST_SYNCS, LATER_SYNCS = 7, 3
 #: Longer than any lease: a worker that is silent for so long is dead.
 LEASE_OVER = 130
 KEYS: list[Json] = [
-    {"name": "k", "count": 26},
+    {"name": "k", "count": 26, "created_offset": -60},
     {"name": "many", "versions": 3},
-    {"name": "off", "enabled": False},
+    {"name": "off", "enabled": False, "created_offset": -60},
     {"name": "gone", "count": 2, "deleted": True},
 ]
 CHANGES = {

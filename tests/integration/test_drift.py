@@ -11,6 +11,8 @@ from tests.integration.client import Json
 from tests.integration.estate import Estate
 
 SOON = (datetime.now(UTC) + timedelta(days=3)).replace(microsecond=0)
+#: Azure's times are whole seconds: a key that is changed in the second of its creation looks unchanged in a list.
+MADE_BEFORE = {"created_offset": -60}
 #: What is changed of a key, and the drift that it is: kind, before, after.
 CHANGES: dict[str, tuple[Json, tuple[str, str, str]]] = {
     "disabled": ({"enabled": False}, ("enabled", "true", "false")),
@@ -23,8 +25,7 @@ CHANGES: dict[str, tuple[Json, tuple[str, str, str]]] = {
 
 
 async def test_attributes_are_changed(estate: Estate) -> None:
-    # Azure's times are whole seconds: a key that is changed in the second of its creation looks unchanged in a list.
-    of_all = {"tags": {"a": "1"}, "key_ops": ["sign", "verify"], "created_offset": -60}
+    of_all = {"tags": {"a": "1"}, "key_ops": ["sign", "verify"], **MADE_BEFORE}
     vault = await estate.azure.vault(keys=[{"name": name, **of_all} for name in (*CHANGES, "untouched")])
     group = await estate.link(vault)
     await estate.sync(group)
@@ -49,7 +50,7 @@ def kinds(key: Json) -> list[str]:
 
 
 async def test_the_life_of_a_key_behind_the_back(estate: Estate) -> None:
-    vault = await estate.azure.vault(keys=[{"name": "k", "versions": 2}])
+    vault = await estate.azure.vault(keys=[{"name": "k", "versions": 2, **MADE_BEFORE}])
     group = await estate.link(vault)
     await estate.sync(group)
     first = await estate.key(group, "k")

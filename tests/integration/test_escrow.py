@@ -96,7 +96,7 @@ async def test_a_key_that_goes_while_it_is_read(estate: Estate) -> None:
 
 
 async def test_escrow_that_is_turned_off_stays(estate: Estate) -> None:
-    vault = await estate.azure.vault(keys=[{"name": "k"}])
+    vault = await estate.azure.vault(keys=[{"name": "k", "created_offset": -60}])
     group = await estate.link(vault)
     await estate.sync(group)
     (alice,) = await estate.api.pages("members")

@@ -180,7 +180,7 @@ async def test_the_products_clock_moves_during_a_job(estate: Estate, offset: int
 async def test_azures_clock_is_another_one(estate: Estate, offset: int) -> None:
     await estate.azure.control.put("clock", {"offset_seconds": offset})
     try:
-        vault = await estate.azure.vault(keys=[{"name": "k"}])
+        vault = await estate.azure.vault(keys=[{"name": "k", "created_offset": -60}])
         group = await estate.link(vault)
         await estate.sync(group)
         await estate.azure.control.put("clock", {"offset_seconds": 0})
