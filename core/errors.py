@@ -111,6 +111,12 @@ class VaultUnavailableError(KeystewardError):
         self.retry_after = retry_after
 
 
+class VaultOutcomeUnknownError(VaultUnavailableError):
+    """A request that must not be sent twice got no answer: the vault may have done it, or may still do it."""
+
+    default_code = "vault_outcome_unknown"
+
+
 class VaultAnswerError(KeystewardError):
     """A service of Azure answered with something that no retry will mend: a malformed page, an unexpected refusal."""
 

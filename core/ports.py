@@ -12,6 +12,7 @@ from typing import Protocol
 from core.domain.connections import ConnectionReport, OpenConnection, VaultFacts
 from core.domain.data_keys import WrappedDataKey
 from core.domain.keys import KeyVersion
+from core.domain.new_keys import NewVersion, RotationPolicy, VersionChanges
 from core.domain.observed import KeyPage, ListedKey, ListedVersion
 from core.domain.secrets import SecretBytes
 
@@ -155,6 +156,9 @@ class VaultKeys(Protocol):
     """The keys of one vault or managed HSM. Every call waits its turn in the vault's rate limit.
 
     Raises VaultDeniedError, VaultUnavailableError, VaultAnswerError; NotFoundError (`key_not_found`) where said.
+    Whatever changes the vault also raises PolicyViolationError `vault_refused` for what the vault finds wrong in the
+    request, and ConflictError for the state of the key: `key_soft_deleted`, `key_being_deleted`, `key_being_recovered`,
+    `vault_conflict`. What makes versions is sent once: VaultOutcomeUnknownError where the answer was lost.
     """
 
     def list_keys(self, token: str | None = None) -> AsyncIterator[KeyPage]:
@@ -174,6 +178,43 @@ class VaultKeys(Protocol):
 
     async def back_up(self, name: str) -> SecretBytes:
         """Return the vault's backup blob of all versions; NotFoundError; VaultAnswerError `backup_refused`."""
+
+    async def create(self, name: str, new: NewVersion) -> tuple[ListedKey, KeyVersion]:
+        """Have the vault generate a key, or a new version of one that is there. Sent once."""
+
+    async def import_key(self, name: str, new: NewVersion, private_key: SecretBytes) -> tuple[ListedKey, KeyVersion]:
+        """Import software-protected material, the private JWK of RFC 7517 as JSON text. Sent once."""
+
+    async def import_transfer_blob(self, name: str, new: NewVersion, blob: bytes) -> tuple[ListedKey, KeyVersion]:
+        """Import material that is wrapped for a key exchange key of this vault. Sent once."""
+
+    async def update(self, name: str, version: str, changes: VersionChanges) -> tuple[ListedKey, KeyVersion]:
+        """Change attributes of one version; NotFoundError."""
+
+    async def rotate(self, name: str) -> tuple[ListedKey, KeyVersion]:
+        """Have the vault make a new version with new material; NotFoundError. Sent once."""
+
+    async def delete(self, name: str) -> tuple[ListedKey, KeyVersion]:
+        """Soft-delete a key with all versions; NotFoundError; ConflictError `key_managed` for a certificate's key."""
+
+    async def recover(self, name: str) -> tuple[ListedKey, KeyVersion]:
+        """Recover a soft-deleted key with all versions; NotFoundError."""
+
+    async def purge(self, name: str) -> None:
+        """Purge a soft-deleted key; NotFoundError; ConflictError `purge_protected`."""
+
+    async def restore(self, backup: SecretBytes) -> tuple[ListedKey, KeyVersion]:
+        """Restore a backup blob under its name with all versions; ConflictError `vault_conflict` if the name is taken.
+
+        Raises VaultAnswerError `restore_refused` where the vault does not take the blob (corrupt, or of another
+        subscription, geography or security domain).
+        """
+
+    async def rotation_policy(self, name: str) -> RotationPolicy:
+        """Return the vault's own rotation policy of a key (one that rotates nothing if none is set); NotFoundError."""
+
+    async def set_rotation_policy(self, name: str, policy: RotationPolicy) -> RotationPolicy:
+        """Replace the vault's own rotation policy of a key; NotFoundError."""
 
 
 class Vaults(Protocol):
