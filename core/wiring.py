@@ -23,12 +23,16 @@ from core.adapters.tables import TableCollection
 from core.adapters.tree_nodes import TableNodeStore
 from core.adapters.trees import TreeIndex
 from core.domain.accounts import Account, ApiKey, Principal
+from core.domain.exchange_keys import GroupExchangeKeys
 from core.domain.groups import Group
 from core.domain.idempotency import IdempotentRequest
 from core.domain.identities import Identity
+from core.domain.intents import Intent
 from core.domain.jobs import Job, JobKind
 from core.domain.keys import VirtualKey
 from core.domain.reservations import Reservation
+from core.domain.source_keys import SourceKey
+from core.key_wiring import KeyServices, KeyStores
 from core.ports import Clock, Sealer
 from core.services.access import Access
 from core.services.accounts import Accounts, CreateAccount
@@ -36,23 +40,31 @@ from core.services.api_keys import ApiKeys
 from core.services.applications import Applications
 from core.services.callers import Callers
 from core.services.connections import Connections
+from core.services.copies import Copies
 from core.services.escrows import Escrows
+from core.services.exchange_keys import ExchangeKeys
+from core.services.exports import Exports
 from core.services.findings import Findings
+from core.services.given_keys import GivenKeys
 from core.services.group_members import GroupMembers
 from core.services.groups import Groups
 from core.services.idempotency import Idempotency
 from core.services.identities import Identities
-from core.services.jobs import Jobs
-from core.services.key_records import KeyRecords
+from core.services.intents import Intents
+from core.services.jobs import Jobs, Work
 from core.services.keys import Keys
 from core.services.locks import Lock, SyncLocks
+from core.services.materials import SealedMaterial
 from core.services.me import WhoAmI
 from core.services.members import Members
+from core.services.new_keys import NewKeys
+from core.services.placements import Placements
 from core.services.principals import Principals
 from core.services.rewrap import RewrapDataKeys
+from core.services.source_keys import SourceKeys
 from core.services.sync_work import SyncWork
 from core.services.syncs import Syncs
-from core.services.vault_links import VaultLinks
+from core.services.transfers import Transfers
 from core.services.verify_api_key import VerifyApiKey
 from core.settings import Settings
 
@@ -78,6 +90,15 @@ class App:
     syncs: Syncs
     jobs: Jobs
     keys: Keys
+    source_keys: SourceKeys
+    new_keys: NewKeys
+    given_keys: GivenKeys
+    copies: Copies
+    exports: Exports
+    transfers: Transfers
+    exchange_keys: ExchangeKeys
+    placements: Placements
+    intents: Intents
     escrows: Escrows
     findings: Findings
     rewrap_data_keys: RewrapDataKeys
@@ -138,20 +159,31 @@ def _wired(settings: Settings, clock: Clock, storage: Storage, sealing_key: Vaul
     connections = Connections(sealer, vaults, groups, findings, settings.identities, clock)
     locks = SyncLocks(TableCollection(storage.table("locks"), Lock), job_rows)
     escrows = Escrows(ContainerBlobs(storage.container("escrow")), sealer, clock)
+    stores = KeyStores(
+        groups=groups,
+        keys=key_rows,
+        source_keys=TableCollection(storage.table("sourcekeys"), SourceKey),
+        materials=TableCollection(storage.table("materials"), SealedMaterial),
+        intents=TableCollection(storage.table("intents"), Intent),
+        exchange_keys=TableCollection(storage.table("exchangekeys"), GroupExchangeKeys),
+        names=TableCollection(storage.table("names"), Reservation),
+        index=index,
+    )
+    made = KeyServices(stores, vaults=vaults, connections=connections, sealer=sealer, escrows=escrows, clock=clock)
     sync_work = SyncWork(
         groups,
         index,
         vaults=vaults,
         connections=connections,
-        records=KeyRecords(key_rows, index),
+        records=made.records,
         escrows=escrows,
         findings=findings,
         locks=locks,
         clock=clock,
     )
-    jobs = Jobs(job_rows, index, WorkQueue(storage.queue(JOB_QUEUE)), clock, {JobKind.SYNC: sync_work})
+    works: dict[JobKind, Work] = {JobKind.SYNC: sync_work, JobKind.COPY: made.copy_work}
+    jobs = Jobs(job_rows, index, WorkQueue(storage.queue(JOB_QUEUE)), clock, works)
     syncs = Syncs(groups, index, jobs, locks, clock)
-    links = VaultLinks(TableCollection(storage.table("names"), Reservation), groups, clock)
     return App(
         clock=clock,
         sealer=sealer,
@@ -167,11 +199,20 @@ def _wired(settings: Settings, clock: Clock, storage: Storage, sealing_key: Vaul
         who_am_i=WhoAmI(access, account_service, groups),
         connections=connections,
         groups=Groups(
-            groups, index, connections=connections, links=links, members=group_members, syncs=syncs, clock=clock
+            groups, index, connections=connections, links=made.links, members=group_members, syncs=syncs, clock=clock
         ),
         syncs=syncs,
         jobs=jobs,
         keys=Keys(key_rows, index, clock),
+        source_keys=made.source_keys,
+        new_keys=made.new_keys,
+        given_keys=made.given_keys,
+        copies=made.copies(jobs),
+        exports=made.exports,
+        transfers=made.transfers,
+        exchange_keys=made.exchange_keys,
+        placements=made.placements,
+        intents=made.intents,
         escrows=escrows,
         findings=findings,
         rewrap_data_keys=RewrapDataKeys(access, records, sealing_key),

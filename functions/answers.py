@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 from dataclasses import dataclass, field
 
 import azure.functions as func
@@ -13,6 +14,9 @@ from functions.operations import API, Answer, Content
 
 JSON = "application/json"
 HTML = "text/html"
+# What every file system and every header takes as it is.
+_UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
+_MAX_NAME = 128
 _ALWAYS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 
@@ -54,10 +58,17 @@ def render(answer: Answer, status: int) -> Rendered:
         headers["Location"] = f"{API}/{answer.location}"
     if isinstance(answer.body, Content):
         headers["Content-Security-Policy"] = answer.body.policy
+        if answer.body.filename is not None:
+            headers["Content-Disposition"] = f'attachment; filename="{_safe(answer.body.filename)}"'
         return Rendered(status, answer.body.data, answer.body.media_type, headers)
     if answer.body is None:
         return Rendered(204, b"", JSON, headers)
     return Rendered(status, answer.body.model_dump_json().encode(), JSON, headers)
+
+
+def _safe(filename: str) -> str:
+    """Return a name that stays within its quotes and its folder; its end is kept, because it tells the kind of file."""
+    return _UNSAFE.sub("_", filename)[-_MAX_NAME:].lstrip(".") or "download"
 
 
 def render_problem(error: KeystewardError, correlation_id: str) -> Rendered:

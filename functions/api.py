@@ -5,13 +5,17 @@ from functions.resources import (
     accounts,
     api_keys,
     applications,
+    copies,
+    exports,
     findings,
     group_members,
     groups,
     jobs,
     keys,
     members,
+    new_keys,
     platform,
+    transfers,
 )
 
 _RESOURCES: tuple[Operation, ...] = (
@@ -23,6 +27,10 @@ _RESOURCES: tuple[Operation, ...] = (
     *group_members.OPERATIONS,
     *jobs.OPERATIONS,
     *keys.OPERATIONS,
+    *new_keys.OPERATIONS,
+    *copies.OPERATIONS,
+    *exports.OPERATIONS,
+    *transfers.OPERATIONS,
     *findings.OPERATIONS,
     *platform.OPERATIONS,
 )

@@ -15,26 +15,41 @@ MAX_BYTES = 1_048_576
 MAX_DEPTH = 32
 _MAX_DIGITS = 40
 _JSON = "application/json"
+FORM = "multipart/form-data"
 # What a page of another origin can send without a preflight request; refused without content, too, because an
 # operation may need none. Some clients call an empty body an octet stream, which no such page can.
-_FORMS = frozenset({"application/x-www-form-urlencoded", "multipart/form-data", "text/plain"})
+# `functions/uploads.py` takes one of them, where the request proves that no such page sent it.
+_FORMS = frozenset({"application/x-www-form-urlencoded", FORM, "text/plain"})
 
 
 def canonical_body(content: bytes, content_type: str | None) -> bytes:
     """Return the canonical JSON of a request's body; an empty body stays empty."""
     if len(content) > MAX_BYTES:
         raise BodyTooLargeError(f"A body has at most {MAX_BYTES} bytes.")
-    media_type = (content_type or "").partition(";")[0].strip().lower()
+    media_type = media_type_of(content_type)
     if media_type != _JSON and (content or media_type in _FORMS):
         raise UnsupportedMediaTypeError("A body is JSON: Content-Type: application/json.", field="Content-Type")
-    if not content:
-        return b""
-    value = _parsed(content)
-    _check(value)
+    return canonical(parsed(content)) if content else b""
+
+
+def media_type_of(content_type: str | None) -> str:
+    """Return the media type in a Content-Type, in lower case and without parameters."""
+    return (content_type or "").partition(";")[0].strip().lower()
+
+
+def canonical(value: object) -> bytes:
+    """Return the one form of a JSON value."""
     return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
 
 
-def _parsed(content: bytes) -> object:
+def parsed(content: bytes) -> object:
+    """Return the JSON value that `content` is; InvalidRequestError `malformed_json` if it is none."""
+    value = _decoded(content)
+    _check(value)
+    return value
+
+
+def _decoded(content: bytes) -> object:
     try:
         return json.loads(
             content.decode("utf-8-sig"),

@@ -24,6 +24,7 @@ from core.errors import (
     VaultUnavailableError,
 )
 from core.services.idempotency import IdempotencyInProgressError
+from functions.key_codes import KEY_CODES
 from functions.operations import Openness, Operation, Precondition
 from functions.problems import (
     BodyTooLargeError,
@@ -52,8 +53,14 @@ CODES: Mapping[str, Code] = MappingProxyType({
     "invalid_field": Code(InvalidRequestError, "A field's or parameter's value is not acceptable."),
     "invalid_header": Code(InvalidRequestError, "A header's value is not acceptable."),
     "invalid_cursor": Code(InvalidRequestError, "`next` is not one that this list gave out."),
-    "body_too_large": Code(BodyTooLargeError, "The body has more than 1 MiB."),
-    "unsupported_media_type": Code(UnsupportedMediaTypeError, "The body is not declared as application/json."),
+    "body_too_large": Code(BodyTooLargeError, "The body has more than 1 MiB, or its file more than 64 KiB."),
+    "unsupported_media_type": Code(
+        UnsupportedMediaTypeError, "The body is not declared as JSON, or is a form where none is taken."
+    ),
+    "upload_malformed": Code(InvalidRequestError, "A form with a file is cut off, or not well-formed."),
+    "idempotency_not_offered": Code(
+        InvalidRequestError, "The operation's answer is not kept: it takes no Idempotency-Key."
+    ),
     "precondition_required": Code(PreconditionRequiredError, "The update came without If-Match."),
     "title_invalid": Code(InvalidRequestError, "A title is empty, too long, or holds unprintable characters."),
     "guid_invalid": Code(InvalidRequestError, "A tenant or object id is not a GUID."),
@@ -145,6 +152,7 @@ CODES: Mapping[str, Code] = MappingProxyType({
     "escrow_altered": Code(IntegrityError, "An escrow entry is not what was stored."),
     "escrow_unreadable": Code(IntegrityError, "An escrow entry cannot be read."),
     "internal": Code(InternalError, "Something unexpected. The log has more under the correlation id."),
+    **{name: Code(*code) for name, code in KEY_CODES.items()},
 })
 # fmt: on
 
@@ -168,13 +176,21 @@ def _common(operation: Operation) -> Iterator[str]:
     if "next" in operation.query.model_fields:
         yield "invalid_cursor"
     if operation.method != "GET":
-        yield from ("malformed_json", "body_too_large", "unsupported_media_type")
-        yield from ("unexpected_body",) if operation.body is None else ("missing_field", "invalid_field")
-    if operation.body is not None and not operation.body_optional:
-        yield "missing_body"
+        yield from _of_write(operation)
     if operation.precondition is not Precondition.NONE:
         yield from ("stale_write", "invalid_header")
     if operation.precondition is Precondition.REQUIRED:
         yield "precondition_required"
     if operation.idempotent:
         yield from ("idempotency_in_progress", "idempotency_key_reused", "invalid_header")
+
+
+def _of_write(operation: Operation) -> Iterator[str]:
+    yield from ("malformed_json", "body_too_large", "unsupported_media_type")
+    yield from ("unexpected_body",) if operation.body is None else ("missing_field", "invalid_field")
+    if operation.body is not None and not operation.body_optional:
+        yield "missing_body"
+    if operation.upload is not None:
+        yield "upload_malformed"
+    if not operation.kept:
+        yield "idempotency_not_offered"

@@ -35,6 +35,9 @@ Central management of the keys in Azure Key Vault and Azure Managed HSM.
 - Errors are `application/problem+json` (RFC 9457) with a stable `code`.
 - Lists are paged: `limit`, and `next` as the page before gave it.
 - Writes take `Idempotency-Key`: the same request under the same key is done once, and answered alike for 24 hours.
+- Exports take none, because their answers are not kept.
+- A file comes within JSON, or as part `file` (at most 64 KiB) of a form whose part `request` is the JSON without it.
+- A form needs `Authorization: Bearer`: a sign-in cookie is not enough.
 - Updates demand `If-Match` with the `ETag` that was read.
 - What takes longer than a request may is a job: 202 with `Location`.
 - What a caller may not see does not exist for it (404); what it sees but may not do is 403 with the permission."""

@@ -27,13 +27,13 @@ class Once:
     scope: Scope
     fingerprint: str
 
-    async def rendered(self, work: Callable[[], Awaitable[Answer]], status: int) -> Rendered:
-        """Do `work` and return its answer, or the one that the same request got before."""
+    async def rendered(self, work: Callable[[str], Awaitable[Answer]], status: int) -> Rendered:
+        """Do `work`, which learns the request's name, and return its answer, or the one that was given before."""
         attempt = await self.idempotency.begin(self.scope, self.fingerprint)
         if attempt.replay is not None:
             return Rendered.replayed(attempt.replay)
         try:
-            rendered = render(await work(), status)
+            rendered = render(await work(attempt.request), status)
         except KeystewardError as error:
             rendered = render_problem(error, correlation.current.get())
         except Exception:

@@ -3,38 +3,34 @@
 import json
 from collections import defaultdict
 from collections.abc import Iterable
-from typing import Any
-
-from pydantic import BaseModel
-from pydantic.json_schema import models_json_schema
 
 from core.domain.identifiers import IdKind
-from core.domain.permissions import RULES, TABLE, Permission
+from core.domain.permissions import RULES, Permission
 from functions import problems
 from functions.answers import JSON
+from functions.bodies import FORM
 from functions.codes import CODES, codes_of
 from functions.introduction import introduction
+from functions.openapi_schemas import OCTETS, Json, form_of, ref, schemas_of
 from functions.operations import API, Openness, Operation, Precondition
 from functions.pipeline import ID_KINDS
 
 VERSION = "1"
-_REF = "#/components/schemas/{model}"
 _HEADERS = {
     "ETag": "The version of the object, for If-Match.",
     "Location": "Where the new object, or the job, is.",
+    "Content-Disposition": "An attachment, and the name of the file to save.",
     "x-correlation-id": "Ties the answer to log lines and traces.",
     "Idempotency-Replayed": "`true` if this is the answer to an earlier request with the same key.",
     "Retry-After": "Seconds after which another attempt makes sense.",
     "WWW-Authenticate": "How to authenticate.",
 }
 
-type Json = dict[str, Any]  # a JSON object of the document
-
 
 def document(operations: Iterable[Operation]) -> Json:
     """Return the document for `operations`."""
     listed = sorted(operations, key=lambda operation: (operation.route, operation.method))
-    schemas = _schemas(listed)
+    schemas = schemas_of(listed)
     paths: dict[str, Json] = defaultdict(dict)
     for operation in listed:
         paths[f"/{operation.route}"][operation.method.lower()] = _operation(operation, schemas)
@@ -58,19 +54,6 @@ def text_of(operations: Iterable[Operation]) -> str:
     return json.dumps(document(operations), indent=1, ensure_ascii=False) + "\n"
 
 
-def _schemas(operations: list[Operation]) -> Json:
-    models: set[tuple[type[BaseModel], str]] = set()
-    for operation in operations:
-        models.add((operation.query, "validation"))
-        if operation.body is not None:
-            models.add((operation.body, "validation"))
-        if operation.answer is not None:
-            models.add((operation.answer, "serialization"))
-    ordered: Any = sorted(models, key=lambda pair: (pair[0].__name__, pair[1]))
-    _, definitions = models_json_schema(ordered, ref_template=_REF)
-    return {**definitions["$defs"], "Problem": _problem_schema()}
-
-
 def _operation(operation: Operation, schemas: Json) -> Json:
     described: Json = {
         "operationId": operation.name,
@@ -83,9 +66,20 @@ def _operation(operation: Operation, schemas: Json) -> Json:
         "security": [] if operation.needs is Openness.PUBLIC else [{"entra": []}, {"api_key": []}],
     }
     if operation.body is not None:
-        content = {JSON: {"schema": {"$ref": _REF.format(model=operation.body.__name__)}}}
-        described["requestBody"] = {"required": not operation.body_optional, "content": content}
+        described["requestBody"] = _request_body(operation, operation.body.__name__)
     return described
+
+
+def _request_body(operation: Operation, model: str) -> Json:
+    body: Json = {"required": not operation.body_optional, "content": {JSON: {"schema": ref(model)}}}
+    if operation.upload is not None:
+        encoding = {"request": {"contentType": JSON}, "file": {"contentType": OCTETS}}
+        body["content"][FORM] = {"schema": ref(form_of(model)), "encoding": encoding}
+        body["description"] = (
+            f"JSON, or a form whose part `file` stands for `{operation.upload.member}`. "
+            "A form needs `Authorization: Bearer`."
+        )
+    return body
 
 
 def _operation_description(operation: Operation) -> str:
@@ -141,10 +135,11 @@ def _success(operation: Operation) -> Json:
     names = ["x-correlation-id"]
     names += ["ETag"] if operation.etagged else []
     names += ["Location"] if operation.located else []
+    names += ["Content-Disposition"] if operation.attached else []
     names += ["Idempotency-Replayed"] if operation.idempotent else []
     response: Json = {"description": "Done." if operation.status != 202 else "Accepted.", "headers": _refs(names)}  # noqa: PLR2004
     if operation.answer is not None:
-        response["content"] = {JSON: {"schema": {"$ref": _REF.format(model=operation.answer.__name__)}}}
+        response["content"] = {JSON: {"schema": ref(operation.answer.__name__)}}
     elif operation.media_type is not None:
         response["content"] = {operation.media_type: {}}
     return response
@@ -164,7 +159,7 @@ def _problem(status: int, codes: list[str]) -> Json:
     return {
         "description": f"{problems.TITLES[status]}: {', '.join(f'`{code}`' for code in codes)}.",
         "headers": _refs(names),
-        "content": {problems.MEDIA_TYPE: {"schema": {"$ref": _REF.format(model="Problem")}}},
+        "content": {problems.MEDIA_TYPE: {"schema": ref("Problem")}},
         "x-codes": codes,
     }
 
@@ -175,43 +170,6 @@ def _refs(names: list[str]) -> Json:
 
 def _header(_name: str, text: str) -> Json:
     return {"description": text, "schema": {"type": "string"}}
-
-
-def _problem_schema() -> Json:
-    text = {"type": "string"}
-    violation = {"type": "object", "properties": {"field": text, "detail": text}, "required": ["field", "detail"]}
-    return {
-        "title": "Problem",
-        "description": "RFC 9457, with a stable `code`; other members are facts about this problem.",
-        "type": "object",
-        "properties": {
-            "type": {**text, "format": "uri-reference"},
-            "title": text,
-            "status": {"type": "integer"},
-            "detail": text,
-            "code": {**text, "enum": sorted(CODES)},
-            "field": {**text, "description": "The field, parameter or header that is wrong."},
-            "correlation_id": text,
-            "violations": {"type": "array", "items": violation},
-            "permission": {
-                **text,
-                "description": "What a 403 lacks.",
-                "enum": [str(rule.permission) for rule in TABLE],
-            },
-        },
-        "required": ["type", "title", "status", "detail", "code", "correlation_id"],
-        "examples": [
-            {
-                "type": problems.documentation_of("not_permitted"),
-                "title": problems.TITLES[403],
-                "status": 403,
-                "detail": "This needs the permission 'group.sync'.",
-                "code": "not_permitted",
-                "permission": "group.sync",
-                "correlation_id": "5f2b6c0a9d1e4f7c8a3b2d1e0f9c8b7a",
-            }
-        ],
-    }
 
 
 def _security_schemes() -> Json:

@@ -8,9 +8,11 @@ static.
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import partial
 
 from core.domain.accounts import Principal, PrincipalKind
 from core.domain.callers import Actor, ActorKind, Caller
+from core.domain.identifiers import IdKind, new_id
 from core.domain.permissions import Permission
 from core.wiring import App
 from functions.models.base import AnswerModel, NoQuery, QueryModel, RequestModel
@@ -35,11 +37,25 @@ class Precondition(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Upload:
+    """A member of the body that a file may fill, in base64; `alongside` are members that are then set with it.
+
+    Members are named by dotted paths: `material.value`. A body that comes with a file has none of them.
+    """
+
+    member: str
+    alongside: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Call[Body, Query]:
     """One request, checked: the handler's only source of what the caller wants.
 
     `path` holds the ids of the route, well-formed. `principal` is what the caller is in the route's account. `etag` is
     the stored row's ETag out of `If-Match`; a handler of an operation that demands one finds it there.
+
+    `request_id` names the request: the same for each repetition under an idempotency key, so that a service knows its
+    own unfinished work again. It says nothing of the request, and another request never has it.
     """
 
     caller: Caller
@@ -48,6 +64,7 @@ class Call[Body, Query]:
     body: Body
     query: Query
     etag: str | None = None
+    request_id: str = field(default_factory=partial(new_id, IdKind.INTENT))
 
     @property
     def membership(self) -> Principal:
@@ -77,11 +94,16 @@ class Call[Body, Query]:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """An answer that is not JSON of a model. `policy` is its Content-Security-Policy."""
+    """An answer that is not JSON of a model. `policy` is its Content-Security-Policy.
 
-    data: bytes
+    With a `filename` it is a file to be saved; what a header cannot hold of the name is replaced. The `repr` hides the
+    content, which may be key material.
+    """
+
+    data: bytes = field(repr=False)
     media_type: str
     policy: str = "default-src 'none'"
+    filename: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,9 +129,10 @@ type Handler = Callable[[App, Call], Awaitable[Answer]]  # type: ignore[type-arg
 class Operation:
     """One operation of the API.
 
-    `etagged` answers carry an ETag; `located` ones a Location; `media_type`
-    is that of an answer without a model. `body_optional`: an empty body stands for `{}`. `errors` are the codes beside
-    those that every operation of its kind may answer with.
+    `etagged` answers carry an ETag; `located` ones a Location; `attached` ones a file's name; `media_type`
+    is that of an answer without a model. `body_optional`: an empty body stands for `{}`. `upload`: the body may come as
+    a form with a file. A write's answer that is not `kept` holds what must lie nowhere, not even sealed for a day.
+    `errors` are the codes beside those that every operation of its kind may answer with.
     """
 
     name: str
@@ -122,19 +145,22 @@ class Operation:
     description: str = ""
     body: type[RequestModel] | None = None
     body_optional: bool = False
+    upload: Upload | None = None
     query: type[QueryModel] = NoQuery
     answer: type[AnswerModel] | None = None
     status: int = 200
     precondition: Precondition = Precondition.NONE
     etagged: bool = False
     located: bool = False
+    attached: bool = False
+    kept: bool = True
     media_type: str | None = None
     errors: tuple[str, ...] = field(default=())
 
     @property
     def idempotent(self) -> bool:
-        """Whether it writes, and so takes an Idempotency-Key."""
-        return self.method != "GET" and self.needs is not Openness.PUBLIC
+        """Whether it writes and its answer may be kept: then it takes an Idempotency-Key."""
+        return self.method != "GET" and self.needs is not Openness.PUBLIC and self.kept
 
     @property
     def parameters(self) -> tuple[str, ...]:

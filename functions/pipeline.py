@@ -9,7 +9,6 @@ import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager
-from functools import partial
 from time import perf_counter
 
 import azure.functions as func
@@ -19,7 +18,7 @@ from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 from core import correlation
 from core.domain.accounts import Principal
 from core.domain.callers import Caller
-from core.domain.identifiers import IdKind, is_id
+from core.domain.identifiers import IdKind, is_id, new_id
 from core.domain.permissions import RULES
 from core.domain.permissions import Scope as PermissionScope
 from core.errors import InvalidRequestError, KeystewardError, NotFoundError
@@ -28,9 +27,9 @@ from core.services.idempotency import Scope
 from core.wiring import App
 from functions import caller, etags, logs
 from functions.answers import Rendered, render, render_problem
-from functions.bodies import canonical_body
+from functions.bodies import FORM, canonical_body, media_type_of
 from functions.once import Once
-from functions.operations import Call, Openness, Operation, Precondition, Static
+from functions.operations import Answer, Call, Openness, Operation, Precondition, Static
 from functions.problems import InternalError, PreconditionRequiredError
 from functions.validation import read_body, read_query
 from functions.work import Work, working
@@ -91,11 +90,15 @@ class Pipeline:
         query = read_query(operation.query, req.params)
         canonical = _body(operation, req)
         body = read_body(operation.body, canonical) if operation.body else None
-        call = Call(identity, principal, path, body, query, _etag(operation, req))
-        work = partial(operation.handler, app, call)
-        scope = _scope(operation, req, call)
-        if scope is None:
-            return render(await work(), operation.status)
+        etag, key = _etag(operation, req), _idempotency_key(operation, req)
+        handler = operation.handler
+
+        async def work(request: str) -> Answer:
+            return await handler(app, Call(identity, principal, path, body, query, etag, request))
+
+        if key is None:
+            return render(await work(new_id(IdKind.INTENT)), operation.status)
+        scope = Scope(identity.principal, path.get("account"), key)
         once = Once(app.idempotency, scope, _fingerprint(req, canonical))
         return await once.rendered(work, operation.status)
 
@@ -131,7 +134,13 @@ def _path(operation: Operation, route_params: Mapping[str, str]) -> dict[str, st
 def _body(operation: Operation, req: func.HttpRequest) -> bytes:
     if req.method == "GET":
         return b""
-    canonical = canonical_body(req.get_body() or b"", req.headers.get("content-type"))
+    content, content_type = req.get_body() or b"", req.headers.get("content-type")
+    if operation.upload is not None and media_type_of(content_type) == FORM:
+        # Imported when somebody uploads: files are rare, and the app is to start fast.
+        from functions.uploads import canonical_form  # noqa: PLC0415
+
+        return canonical_form(operation.upload, content, content_type or "", req.headers.get("authorization"))
+    canonical = canonical_body(content, content_type)
     if operation.body is None and canonical not in (b"", b"{}"):
         raise InvalidRequestError("This operation takes no body.", code="unexpected_body")
     return b"{}" if operation.body_optional and not canonical else canonical
@@ -148,14 +157,18 @@ def _etag(operation: Operation, req: func.HttpRequest) -> str | None:
     return None
 
 
-def _scope(operation: Operation, req: func.HttpRequest, call: Call[object, object]) -> Scope | None:
-    key = req.headers.get("idempotency-key")
-    if key is None or not operation.idempotent:
+def _idempotency_key(operation: Operation, req: func.HttpRequest) -> str | None:
+    key: str | None = req.headers.get("idempotency-key")
+    if key is None or operation.method == "GET":
         return None
+    if not operation.kept:
+        # Ignored, it would be trusted: the client would repeat what is then done again.
+        detail = "The answer is not kept, so a repetition is another request: leave the Idempotency-Key out."
+        raise InvalidRequestError(detail, code="idempotency_not_offered", field="Idempotency-Key")
     if not _IDEMPOTENCY_KEY.fullmatch(key):
         detail = "An idempotency key has 1 to 128 visible ASCII characters."
         raise InvalidRequestError(detail, code="invalid_header", field="Idempotency-Key")
-    return Scope(call.caller.principal, call.path.get("account"), key)
+    return key
 
 
 def _fingerprint(req: func.HttpRequest, canonical: bytes) -> str:

@@ -20,6 +20,7 @@ from core.errors import (
     StaleWriteError,
     VaultAnswerError,
     VaultDeniedError,
+    VaultOutcomeUnknownError,
     VaultUnavailableError,
 )
 
@@ -68,6 +69,7 @@ STATUS: Mapping[type[KeystewardError], int] = MappingProxyType(
         VaultDeniedError: 502,
         VaultAnswerError: 502,
         VaultUnavailableError: 503,
+        VaultOutcomeUnknownError: 503,
         IntegrityError: 500,
         KeystewardError: 500,
     }

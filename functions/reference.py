@@ -69,6 +69,7 @@ def _operation(path: str, method: str, operation: _Json) -> Iterator[str]:
     yield from _table(("parameter", "in", "required", "what for"), map(_parameter, operation["parameters"]))
     if "requestBody" in operation:
         yield f"<p>Body: {_content(operation['requestBody'])}</p>"
+        yield from _markdown(operation["requestBody"].get("description", ""))
     yield from _table(("status", "answer", "codes"), map(_response, operation["responses"].items()))
     yield "</details>"
 

@@ -8,6 +8,7 @@ from core.wiring import App
 from functions.triggers import triggered
 
 _EVERY_MINUTE = "0 * * * * *"
+_EVERY_FIVE_MINUTES = "30 */5 * * * *"
 _EVERY_HOUR = "0 17 * * * *"
 
 
@@ -32,5 +33,23 @@ def timers_blueprint(runtime: Callable[[], Awaitable[App]]) -> func.Blueprint:
         """Delete the answers to repeated requests that are older than a day."""
         async with triggered("expire_idempotency"):
             await (await runtime()).idempotency.expire()
+
+    @blueprint.timer_trigger(arg_name="timer", schedule=_EVERY_FIVE_MINUTES, run_on_startup=False)
+    async def reconcile_intents(timer: func.TimerRequest) -> None:  # noqa: ARG001 - the binding demands it
+        """Find out what became of new keys whose request was cut off, and record them."""
+        async with triggered("reconcile_intents"):
+            await (await runtime()).placements.reconcile()
+
+    @blueprint.timer_trigger(arg_name="timer", schedule=_EVERY_HOUR, run_on_startup=False)
+    async def retire_key_exchange_keys(timer: func.TimerRequest) -> None:  # noqa: ARG001 - the binding demands it
+        """Disable the key exchange keys whose time is over."""
+        async with triggered("retire_key_exchange_keys"):
+            await (await runtime()).exchange_keys.retire_due()
+
+    @blueprint.timer_trigger(arg_name="timer", schedule=_EVERY_HOUR, run_on_startup=False)
+    async def expire_intents(timer: func.TimerRequest) -> None:  # noqa: ARG001 - the binding demands it
+        """Forget the intents that were done more than a day ago."""
+        async with triggered("expire_intents"):
+            await (await runtime()).intents.expire()
 
     return blueprint

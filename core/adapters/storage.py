@@ -17,13 +17,13 @@ from azure.storage.blob.aio import BlobServiceClient, ContainerClient
 from azure.storage.queue.aio import QueueClient, QueueServiceClient
 
 from core.adapters.azure.transports import transport
-from core.adapters.concurrency import each
 from core.adapters.storage_errors import storage_errors
+from core.concurrency import each
 from core.settings import Settings
 
 TABLES = (
     "accounts", "principals", "identities", "apikeys", "groups", "keys",
-    "jobs", "idempotency", "names", "locks", "trees",
+    "jobs", "idempotency", "names", "locks", "trees", "sourcekeys", "materials", "intents", "exchangekeys",
 )  # fmt: skip
 CONTAINERS = ("escrow", "sealing")
 JOB_QUEUE = "jobs"

@@ -11,9 +11,9 @@ from typing import Any
 from azure.core import MatchConditions
 from azure.data.tables import TableTransactionError, UpdateMode
 
-from core.adapters.concurrency import each
 from core.adapters.storage_errors import storage_errors, translated
 from core.adapters.table_rows import WHAT, RowWrite, TableRows
+from core.concurrency import each
 from core.errors import AlreadyExistsError, NotFoundError, StaleWriteError
 
 type Operation = tuple[str, Mapping[str, Any]] | tuple[str, Mapping[str, Any], Mapping[str, Any]]

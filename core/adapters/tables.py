@@ -9,10 +9,10 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from azure.data.tables.aio import TableClient
 from pydantic import TypeAdapter, ValidationError
 
-from core.adapters.concurrency import each
 from core.adapters.rows import unreadable
 from core.adapters.table_rows import RowWrite, TableRows
 from core.adapters.table_transactions import write_rows
+from core.concurrency import each
 from core.ports import Stored
 
 _CONCURRENT_READS = 16

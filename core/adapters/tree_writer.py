@@ -18,9 +18,9 @@ from datetime import timedelta
 from itertools import groupby
 from typing import Any
 
-from core.adapters.concurrency import each
 from core.adapters.tree_nodes import NodeStore, new_node_id, root_id
 from core.adapters.tree_walk import Found, TreeWalk
+from core.concurrency import each
 from core.domain.trees import EMPTY_ROOT, At, Edit, Entries, Node, absorbed, edited, link, raised, relink, split
 from core.errors import AlreadyExistsError, StaleWriteError, VaultUnavailableError
 from core.ports import Stored

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from core.domain.clouds import Cloud
 from core.domain.connection_drafts import KEEP, ConnectionDraft, CredentialDraft, Keep, ProxyDraft, TlsDraft
 from core.domain.groups import EscrowSettings, Group, GroupKind, SyncSchedule
+from core.domain.key_kinds import KeyPolicy
 from core.errors import ConflictError, InvalidRequestError
 
 DESCRIPTION_LIMIT = 2_000
@@ -23,6 +24,7 @@ class NewGroup:
     vault: str | None = None
     schedule: SyncSchedule = field(default_factory=SyncSchedule)
     escrow: EscrowSettings = field(default_factory=EscrowSettings)
+    key_policy: KeyPolicy = field(default_factory=KeyPolicy)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,7 @@ class GroupChanges:
     proxy: ProxyDraft | Keep | None = KEEP
     schedule: SyncSchedule | Keep = KEEP
     escrow: EscrowSettings | Keep = KEEP
+    key_policy: KeyPolicy | Keep = KEEP
     cloud: Cloud | Keep = KEEP
     subscription_id: str | Keep = KEEP
     vault: str | Keep | None = KEEP

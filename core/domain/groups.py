@@ -6,6 +6,8 @@ from enum import StrEnum
 
 from core.domain.callers import Actor
 from core.domain.connections import Connection, ConnectionReport, VaultFacts
+from core.domain.key_kinds import KeyPolicy
+from core.errors import ConflictError
 
 
 class GroupKind(StrEnum):
@@ -72,7 +74,8 @@ class LastSync:
 class Group:
     """A group as recorded. `connection` and `vault` are None in a source group.
 
-    Subscription and vault never change once set; everything else of the connection may.
+    Subscription and vault never change once set; everything else of the connection may. `label` begins the display
+    names of keys that nobody named; it is unique in the account.
     """
 
     id: str
@@ -92,6 +95,13 @@ class Group:
     last_full_sync_on: datetime | None = None
     last_sync: LastSync | None = None
     counts: KeyCounts = field(default_factory=KeyCounts)
+    key_policy: KeyPolicy = field(default_factory=KeyPolicy)
+    label: str = ""
+
+    @property
+    def key_label(self) -> str:
+        """What display names begin with: the label or, in a group linked before there were labels, the vault's name."""
+        return self.label or (self.vault.name if self.vault else "")
 
     @property
     def connection_state(self) -> ConnectionState:
@@ -101,3 +111,18 @@ class Group:
         if self.report is None:
             return ConnectionState.UNTESTED
         return ConnectionState.CONNECTED if self.report.connected else ConnectionState.NOT_CONNECTED
+
+
+def vault_of(group: Group) -> VaultFacts:
+    """Return an Azure group's vault; ConflictError `group_kind` for a source group, `vault_not_selected` without."""
+    require_kind(group, GroupKind.AZURE)
+    if group.vault is None:
+        raise ConflictError("Select a vault for the group first.", code="vault_not_selected")
+    return group.vault
+
+
+def require_kind(group: Group, kind: GroupKind) -> None:
+    """Raise ConflictError `group_kind` unless the group is of this kind."""
+    if group.kind is not kind:
+        held_by = "Keysteward holds" if group.kind is GroupKind.SOURCE else "a vault holds"
+        raise ConflictError(f"This is not offered for a group whose keys {held_by}.", code="group_kind")

@@ -15,6 +15,7 @@ KEPT_FOR = timedelta(hours=24)
 class Verdict(StrEnum):
     """What to do with a request whose key is there already."""
 
+    START_ANEW = "start_anew"
     TAKE_OVER = "take_over"
     REFUSE = "refuse"
     WAIT = "wait"
@@ -25,7 +26,8 @@ class Verdict(StrEnum):
 class IdempotentRequest:
     """A request under its key. `fingerprint` and `answer` are sealed where the request belongs to an account.
 
-    `answer` is None until the request was answered; `pending_until` is when it counts as crashed.
+    `answer` is None until the request was answered; `pending_until` is when it counts as crashed. `request` names the
+    request to services, the same for every attempt, so that one goes on with what another left unfinished.
     """
 
     id: str
@@ -33,17 +35,22 @@ class IdempotentRequest:
     fingerprint: str
     pending_until: datetime
     expires_on: datetime
+    request: str = ""
     answer: str | None = None
 
     def answered(self, answer: str) -> "IdempotentRequest":
         """Return the request with its answer."""
         return replace(self, answer=answer)
 
+    def given_up(self, now: datetime) -> "IdempotentRequest":
+        """Return the request without an answer, for the next attempt to take over at once."""
+        return replace(self, pending_until=now)
+
 
 def verdict(found: IdempotentRequest, *, same: bool, now: datetime) -> Verdict:
     """Judge a request that found `found` under its key; `same` tells whether their fingerprints agree."""
     if now >= found.expires_on:
-        return Verdict.TAKE_OVER
+        return Verdict.START_ANEW
     if not same:
         return Verdict.REFUSE
     if found.answer is not None:

@@ -26,6 +26,8 @@ class IdKind(StrEnum):
     DATA_KEY = "dek"
     ESCROW = "esc"
     FINDING = "fnd"
+    INTENT = "int"
+    MATERIAL = "mat"
 
 
 def new_id(kind: IdKind) -> str:

@@ -7,6 +7,7 @@ from enum import StrEnum
 from types import MappingProxyType
 
 from core.domain.callers import Actor
+from core.domain.copies import CopyOrder
 from core.errors import ConflictError
 
 
@@ -14,6 +15,7 @@ class JobKind(StrEnum):
     """What a job does."""
 
     SYNC = "sync"
+    COPY = "copy"
 
 
 class JobStatus(StrEnum):
@@ -76,6 +78,32 @@ class Progress:
     errors_total: int = 0
 
 
+class ResultStatus(StrEnum):
+    """Where one of a job's targets is."""
+
+    PENDING = "pending"
+    DONE = "done"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class TargetResult:
+    """What became of one target of a job: the key there or, with `code`, why there is none (yet, while pending)."""
+
+    group: str
+    name: str
+    status: ResultStatus = ResultStatus.PENDING
+    key: str | None = None
+    version: str | None = None
+    code: str | None = None
+    detail: str = ""
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing more will happen to it."""
+        return self.status is not ResultStatus.PENDING
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """A job as recorded. `lease_until` is the time up to which its worker may be believed alive.
@@ -102,6 +130,8 @@ class Job:
     checkpoint: Mapping[str, str] = field(default_factory=dict)
     not_before: datetime | None = None
     correlation_id: str = ""
+    order: CopyOrder | None = None
+    results: tuple[TargetResult, ...] = ()
 
     @property
     def ended(self) -> bool:
@@ -124,6 +154,13 @@ class Job:
         """Return the job further on; a worker that moved the checkpoint was not started in vain."""
         attempts = self.attempts if checkpoint == self.checkpoint else 1
         return replace(self, progress=progress, checkpoint=checkpoint, attempts=attempts)
+
+    def settled(self, number: int, result: TargetResult) -> "Job":
+        """Return the job with the result of one target."""
+        results = tuple(result if at == number else kept for at, kept in enumerate(self.results))
+        done = sum(1 for each in results if each.settled)
+        moved = self.progressed(replace(self.progress, phase="copying", done=done), {"settled": str(done)})
+        return replace(moved, results=results)
 
     def leased(self, owner: str, now: datetime, lease: timedelta) -> "Job":
         """Return the job held by `owner` for `lease` from `now`."""

@@ -61,6 +61,7 @@ AES_SIZES = (128, 192, 256)
 CURVES = ("P-256", "P-384", "P-521", "P-256K")
 _NIST_CURVES = ("P-256", "P-384", "P-521")
 P256K = "P-256K"
+CURVE_BITS: Mapping[str, int] = MappingProxyType({"P-256": 256, P256K: 256, "P-384": 384, "P-521": 521})
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +210,13 @@ def check_allowed(
         raise _refusal(found)
 
 
+def check_kind(target: Target, kind: KeyKind, policy: KeyPolicy) -> None:
+    """Raise PolicyViolationError `key_not_allowed` where a target does not take a kind, whatever it is used for."""
+    found = tuple(_kind_violations(target, kind, policy))
+    if found:
+        raise _refusal(found)
+
+
 def _kind_violations(target: Target, kind: KeyKind, policy: KeyPolicy) -> list[Violation]:
     tier = TIERS[target]
     place = target.value.replace("_", " ")
@@ -235,6 +243,8 @@ def _operation_violations(target: Target, kind: KeyKind, operations: tuple[str, 
         hardware = protection_of(target) is Protection.HSM
         if operations == IMPORT_ONLY and kind.family is KeyFamily.RSA and hardware:
             return []
+        if not operations:
+            return [Violation(field, f"A key needs at least one operation: {', '.join(allowed)} are allowed.")]
     unknown = sorted(set(operations) - set(allowed))
     if not unknown:
         return []

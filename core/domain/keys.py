@@ -1,4 +1,4 @@
-"""Virtual keys: what is recorded of a key that a vault holds, and the state that follows from it at a time.
+"""Keys as recorded: virtual keys, which a vault holds, and what they share with source keys; and the state at a time.
 
 Invariants: `recorded` is our copy, `observed` is what the vault said; a state is derived at a time and never stored;
 versions are ordered by creation (then id), oldest first, and numbered from 1.
@@ -9,6 +9,16 @@ from datetime import datetime
 from enum import StrEnum
 
 from core.domain.callers import Actor
+
+#: How many drift and history entries a key carries; the oldest go first.
+KEPT_ENTRIES = 200
+
+
+class KeyClass(StrEnum):
+    """Where the material is: in a vault, or in Keysteward."""
+
+    VIRTUAL = "virtual"
+    SOURCE = "source"
 
 
 class KeyState(StrEnum):
@@ -29,6 +39,10 @@ class Presence(StrEnum):
     SOFT_DELETED = "soft_deleted"
     PURGED = "purged"
     DESTROYED = "destroyed"
+
+
+#: Where a key is no more in its vault.
+GONE = frozenset({Presence.PURGED, Presence.DESTROYED})
 
 
 class KeyOrigin(StrEnum):
@@ -145,6 +159,58 @@ class HistoryEntry:
     detail: str = ""
 
 
+def extended(history: tuple[HistoryEntry, ...], *entries: HistoryEntry) -> tuple[HistoryEntry, ...]:
+    """Return a history with new entries, within what a key carries."""
+    return (*history, *entries)[-KEPT_ENTRIES:]
+
+
+@dataclass(frozen=True, slots=True)
+class CopiedVersion:
+    """Which version of a source key a version of its copy is; `thumbprint` is that of the public key, if it has one."""
+
+    version: str
+    source_version: int
+    thumbprint: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CopiedFrom:
+    """The link of a copy to its source key, with the versions that came from there, oldest first."""
+
+    group: str
+    key: str
+    name: str
+    copied_by: Actor
+    copied_on: datetime
+    versions: tuple[CopiedVersion, ...] = ()
+
+    def has(self, version: KeyVersion) -> bool:
+        """Whether a version of the copy is material of the source key: by its public key or, without one, by its id."""
+        thumbprint = version.public_key.thumbprint
+        if thumbprint is None:
+            return any(copied.version == version.id for copied in self.versions)
+        return any(copied.thumbprint == thumbprint for copied in self.versions)
+
+    @property
+    def latest(self) -> CopiedVersion | None:
+        """The version that was copied last."""
+        return self.versions[-1] if self.versions else None
+
+
+@dataclass(frozen=True, slots=True)
+class CopiedTo:
+    """The link of a source key to one of its copies, as of `source_version`. Names are those at the time of copying."""
+
+    group: str
+    group_title: str
+    key: str
+    name: str
+    azure_name: str | None
+    source_version: int
+    copied_by: Actor
+    copied_on: datetime
+
+
 @dataclass(frozen=True, slots=True)
 class VirtualKey:
     """A key of an Azure group as recorded. It holds no material.
@@ -170,11 +236,19 @@ class VirtualKey:
     escrow_problem: str | None = None
     drift: tuple[Drift, ...] = ()
     history: tuple[HistoryEntry, ...] = ()
+    copied_from: CopiedFrom | None = None
 
     @property
     def current(self) -> KeyVersion | None:
         """The newest version, the one that Azure uses when no version is named."""
         return self.versions[-1] if self.versions else None
+
+    @property
+    def material_differs(self) -> bool:
+        """Whether a copy's current version is not material of its source key."""
+        if self.copied_from is None or self.current is None:
+            return False
+        return not self.copied_from.has(self.current)
 
 
 def state_at(presence: Presence, validity: Validity, now: datetime) -> KeyState:

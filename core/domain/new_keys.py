@@ -1,8 +1,10 @@
 """What is asked for when a key is brought somewhere: its names and its settings, apart from its material."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
+from core.domain.callers import Actor
+from core.domain.groups import Group
 from core.domain.key_kinds import KeyKind, Protection
 from core.domain.keys import Validity
 
@@ -44,13 +46,24 @@ class KeySettings:
 
 
 @dataclass(frozen=True, slots=True)
+class NewKey:
+    """A key that somebody wants in a group; `request` is the same for a repetition of the same request."""
+
+    request: str
+    group: Group
+    names: KeyNames
+    settings: KeySettings
+    actor: Actor
+
+
+@dataclass(frozen=True, slots=True)
 class NewVersion:
     """A version as a vault is asked to make it: `type` is Azure's kty."""
 
     type: str
     kind: KeyKind
     operations: tuple[str, ...]
-    validity: Validity = Validity()
+    validity: Validity = field(default_factory=Validity)
     tags: tuple[tuple[str, str], ...] = ()
     exportable: bool = False
     release_policy: ReleasePolicy | None = None

@@ -3,8 +3,10 @@
 Invariants: no state but what the caller stores; the time is an argument (monotonic seconds); what was sent within the
 last window and what is asked for now never exceed the capacity together.
 
-Sources: 'Azure Key Vault service limits' (transactions allowed in 10 seconds, per vault per region) and 'Azure Managed
-HSM scaling guidance' (operations a second, per instance).
+Sources: 'Azure Key Vault service limits' (transactions in 10 seconds, per vault per region: 10 creations of keys
+with HSM protection and 20 without, 300 imports, everything else weighted by key; a restore creates no key, and counts
+as everything else) and 'Azure Managed HSM scaling guidance' (operations a second, per instance; it names no limit for
+imports). Neither names rotation: the vault generates a key then, so it counts here as the creation that it is.
 """
 
 import math
@@ -24,7 +26,7 @@ _RECOVERY = 60.0
 
 
 class VaultOperation(StrEnum):
-    """What a request does; the limits tell some of them apart."""
+    """What a request does; the limits tell some of them apart. The value is the key permission that it needs."""
 
     GET = "get"
     LIST = "list"
@@ -36,6 +38,9 @@ class VaultOperation(StrEnum):
     BACK_UP = "backup"
     RESTORE = "restore"
     PURGE = "purge"
+    ROTATE = "rotate"
+    GET_ROTATION_POLICY = "getrotationpolicy"
+    SET_ROTATION_POLICY = "setrotationpolicy"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +52,13 @@ class Limit:
 
 
 _VAULT = Limit(4_000, 10.0)
+_VAULT_CREATE_HSM = Limit(10, 10.0)
+_VAULT_CREATE = Limit(20, 10.0)
+_VAULT_IMPORT = Limit(300, 10.0)
+_GENERATING = frozenset({VaultOperation.CREATE, VaultOperation.ROTATE})
 _MANAGED_HSM = Limit(1_100, 1.0)
+_MANAGED_HSM_CREATE = Limit(1, 1.0)
 _MANAGED_HSM_SLOW = {
-    VaultOperation.CREATE: Limit(1, 1.0),
     VaultOperation.DELETE: Limit(10, 1.0),
     VaultOperation.PURGE: Limit(10, 1.0),
     VaultOperation.BACK_UP: Limit(10, 1.0),
@@ -58,12 +67,20 @@ _MANAGED_HSM_SLOW = {
 _RSA_WEIGHTS = {3072: 4, 4096: 8}
 
 
-def limit_of(vault_type: VaultType, operation: VaultOperation) -> tuple[str, Limit]:
-    """Return the limit that counts for an operation, with the name of what shares it."""
-    if vault_type is not VaultType.MANAGED_HSM:
-        return "all", _VAULT
-    slow = _MANAGED_HSM_SLOW.get(operation)
-    return (operation.value, slow) if slow else ("all", _MANAGED_HSM)
+def limit_of(vault_type: VaultType, operation: VaultOperation, key_type: str | None = None) -> tuple[str, Limit]:
+    """Return the limit that counts for an operation, with the name of what shares it.
+
+    `key_type` is Azure's kty; where a key is generated and its type is not known, the stricter limit counts.
+    """
+    if vault_type is VaultType.MANAGED_HSM:
+        if operation in _GENERATING:
+            return "create", _MANAGED_HSM_CREATE
+        slow = _MANAGED_HSM_SLOW.get(operation)
+        return (operation.value, slow) if slow else ("all", _MANAGED_HSM)
+    if operation in _GENERATING:
+        hardware = vault_type is VaultType.PREMIUM if key_type is None else key_type.endswith("-HSM")
+        return ("create_hsm", _VAULT_CREATE_HSM) if hardware else ("create", _VAULT_CREATE)
+    return ("import", _VAULT_IMPORT) if operation is VaultOperation.IMPORT else ("all", _VAULT)
 
 
 def weight_of(vault_type: VaultType, key_type: str, size: int | None) -> int:
@@ -96,10 +113,17 @@ class Pace:
         """Return 0 and the pace with `cost` spent, or the seconds to wait before asking again and the pace as it is."""
         if now < self.paused_until:
             return self.paused_until - now, self
-        capacity = max(1, math.floor(limit.units * self.share_at(now)))
+        capacity = self._capacity(limit, now)
         # What costs more than the whole window goes out when nothing else does.
         wait = self._wait(limit, capacity - min(cost, capacity), now)
         return (wait, self) if wait > 0 else (0.0, self.charged(limit, cost, now))
+
+    def expected_wait(self, limit: Limit, ahead: int, cost: int, now: float) -> float:
+        """Return about how many seconds pass until `cost` can go out, behind `ahead` units that wait already."""
+        pause = max(0.0, self.paused_until - now)
+        capacity = self._capacity(limit, now)
+        windows, rest = divmod(ahead + min(cost, capacity) - 1, capacity)
+        return max(pause, self._wait(limit, capacity - rest - 1, now)) + windows * _lifetime(limit)
 
     def charged(self, limit: Limit, cost: int, now: float) -> "Pace":
         """Return the pace with units spent without asking: what an answer showed a request to have cost."""
@@ -130,6 +154,9 @@ class Pace:
         """Return the share in use: all of it, or after a refusal what has come back since."""
         regained = (now - self.refused_on) / _RECOVERY
         return self.share if regained >= 1 else self.share_then + (self.share - self.share_then) * regained
+
+    def _capacity(self, limit: Limit, now: float) -> int:
+        return max(1, math.floor(limit.units * self.share_at(now)))
 
     def _wait(self, limit: Limit, room: int, now: float) -> float:
         live = [entry for entry in self.spent if entry[0] + _lifetime(limit) > now]

@@ -8,14 +8,22 @@ from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from typing import cast
 
-from core.domain.keys import KeyOrigin, KeyState, Presence, Validity, VirtualKey, state_at
+from core.domain.key_kinds import CURVE_BITS
+from core.domain.key_names import folded
+from core.domain.keys import KeyClass, KeyOrigin, KeyState, Presence, Validity, VirtualKey, state_at
+from core.domain.source_keys import MaterialOrigin, SourceKey
 
 _LAST = "~"  # sorts behind every date
+_SOURCE_ORIGINS = {
+    MaterialOrigin.GENERATED: KeyOrigin.KEYSTEWARD,
+    MaterialOrigin.IMPORTED: KeyOrigin.IMPORTED,
+    MaterialOrigin.COPIED: KeyOrigin.KEYSTEWARD,
+}
 
 
 @dataclass(frozen=True, slots=True)
 class KeySummary:
-    """A key as lists show it; its state is derived when it is shown."""
+    """A key as lists show it; its state is derived when it is shown. A source key has no Azure name."""
 
     id: str
     group: str
@@ -38,6 +46,7 @@ class KeySummary:
     drifted: bool
     scheduled_purge_on: datetime | None
     fingerprint: str
+    key_class: KeyClass = KeyClass.VIRTUAL
 
     def state(self, now: datetime) -> KeyState:
         """The state at `now`."""
@@ -74,6 +83,35 @@ def summary_of(key: VirtualKey) -> KeySummary:
         drifted=bool(key.drift),
         scheduled_purge_on=key.deletion.scheduled_purge_on if key.deletion else None,
         fingerprint=key.fingerprint,
+    )
+
+
+def summary_of_source(key: SourceKey) -> KeySummary:
+    """Return the list entry of a source key."""
+    current = key.current
+    return KeySummary(
+        id=key.id,
+        group=key.group,
+        name=key.name,
+        azure_name="",
+        origin=_SOURCE_ORIGINS[current.origin],
+        presence=key.presence,
+        type=key.kind.family.value,
+        size=key.kind.size or CURVE_BITS.get(key.kind.curve or ""),
+        curve=key.kind.curve,
+        enabled=current.validity.enabled,
+        not_before=current.validity.not_before,
+        expires_on=current.validity.expires_on,
+        updated_on=key.updated_on,
+        tags=key.tags,
+        versions=len(key.versions),
+        escrowed_on=None,
+        escrow_pending=False,
+        escrow_problem=None,
+        drifted=False,
+        scheduled_purge_on=None,
+        fingerprint="",
+        key_class=KeyClass.SOURCE,
     )
 
 
@@ -121,6 +159,8 @@ def from_entry(entry: Mapping[str, object]) -> KeySummary:
         drifted=bool(entry["drifted"]),
         scheduled_purge_on=when("scheduled_purge_on"),
         fingerprint=str(entry["fingerprint"]),
+        # Entries of before there were source keys do not have it.
+        key_class=KeyClass(str(entry.get("key_class", KeyClass.VIRTUAL))),
     )
 
 
@@ -145,8 +185,8 @@ def update_tree(account: str) -> str:
 
 
 def group_position(summary: KeySummary) -> str:
-    """Where a key is in its group's tree: Azure names are compared without case."""
-    return summary.azure_name.lower()
+    """Where a key is in its group's tree: Azure names are compared without case, and so are a source group's names."""
+    return summary.azure_name.lower() or folded(summary.name)
 
 
 def replaced_position(summary: KeySummary) -> str:
@@ -159,7 +199,7 @@ def account_positions(account: str, summary: KeySummary) -> dict[str, str]:
 
     A sync meets keys by name, so what it writes together lies together: many keys share a date, or have none.
     """
-    by_name = f"{summary.name.casefold()}\x00{summary.id}"
+    by_name = f"{folded(summary.name)}\x00{summary.id}"
     return {
         name_tree(account): by_name,
         expiry_tree(account): f"{moment(summary.expires_on)}\x00{by_name}",

@@ -15,7 +15,9 @@ from datetime import datetime
 
 from core.domain.callers import Actor, ActorKind
 from core.domain.identifiers import IdKind, derived_id
+from core.domain.key_names import synced_name
 from core.domain.keys import (
+    KEPT_ENTRIES,
     Drift,
     DriftKind,
     HistoryEntry,
@@ -23,12 +25,11 @@ from core.domain.keys import (
     KeyVersion,
     Presence,
     VirtualKey,
+    extended,
 )
 from core.domain.observed import ListedKey, ListedVersion, ObservedKey
 from core.domain.summaries import KeySummary
 
-#: How many drift and history entries a key carries; the oldest go first.
-KEPT_ENTRIES = 200
 #: Older versions keep only the thumbprint of their public key, so that a key with thousands of versions fits a row.
 KEPT_PUBLIC_KEYS = 500
 
@@ -41,7 +42,7 @@ class SyncContext:
 
     account: str
     group: str
-    vault_name: str
+    label: str
     job: str
     now: datetime
 
@@ -125,8 +126,8 @@ def discovered(context: SyncContext, observed: ObservedKey) -> VirtualKey:
         id=key_id(context.group, observed),
         account=context.account,
         group=context.group,
-        # The vault's name makes the display name unique in the account without asking anyone.
-        name=f"{context.vault_name}/{listed.name}",
+        # The group's label makes the display name unique in the account without asking anyone.
+        name=synced_name(context.label, listed.name),
         azure_name=listed.name,
         origin=KeyOrigin.NATIVE,
         created_by=context.actor,
@@ -146,7 +147,11 @@ def updated(context: SyncContext, recorded: VirtualKey, observed: ObservedKey) -
     presence = Presence.SOFT_DELETED if listed.deletion else Presence.LIVE
     # While a key is soft-deleted, its vault shows the newest version only: the others are still there.
     versions = observed.versions if presence is Presence.LIVE else _overlaid(recorded.versions, observed.versions)
-    drift = [*_presence_drift(context, recorded, presence), *_version_drift(context, recorded.versions, versions)]
+    drift = [
+        *_presence_drift(context, recorded, presence),
+        *_version_drift(context, recorded.versions, versions),
+        *_material_drift(context, recorded, versions),
+    ]
     return _drifted(
         context,
         replace(
@@ -206,6 +211,18 @@ def _version_drift(
     return drift + [_drift(context, DriftKind.VERSION_VANISHED, id_, None, id_) for id_ in gone]
 
 
+def _material_drift(context: SyncContext, recorded: VirtualKey, observed: tuple[KeyVersion, ...]) -> Iterable[Drift]:
+    """New versions of a copy that are not its source key's material."""
+    link = recorded.copied_from
+    if link is None or link.latest is None:
+        return
+    known = {version.id for version in recorded.versions}
+    for version in observed:
+        if version.id not in known and not link.has(version):
+            found = version.public_key.thumbprint
+            yield _drift(context, DriftKind.MATERIAL, link.latest.thumbprint, found, version.id)
+
+
 def _attribute_drift(context: SyncContext, before: KeyVersion, after: KeyVersion) -> list[Drift]:
     shown = (
         (DriftKind.ENABLED, str(before.validity.enabled).lower(), str(after.validity.enabled).lower()),
@@ -231,7 +248,7 @@ def _drifted(context: SyncContext, key: VirtualKey, drift: list[Drift]) -> Virtu
     return replace(
         key,
         drift=(*key.drift, *drift)[-KEPT_ENTRIES:],
-        history=(*key.history, *entries)[-KEPT_ENTRIES:],
+        history=extended(key.history, *entries),
     )
 
 

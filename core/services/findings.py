@@ -22,6 +22,7 @@ class FindingCode(StrEnum):
 
     ESCROW_FAILED = "escrow_failed"
     DELETED_WITHOUT_ESCROW = "deleted_without_escrow"
+    MATERIAL_DRIFT = "material_drift"
     SYNC_FAILED = "sync_failed"
     NOT_CONNECTED = "not_connected"
     CREDENTIAL_EXPIRING = "credential_expiring"
@@ -31,6 +32,7 @@ class FindingCode(StrEnum):
 SEVERITIES: Mapping[FindingCode, Severity] = {
     FindingCode.ESCROW_FAILED: Severity.CRITICAL,
     FindingCode.DELETED_WITHOUT_ESCROW: Severity.CRITICAL,
+    FindingCode.MATERIAL_DRIFT: Severity.CRITICAL,
     FindingCode.SYNC_FAILED: Severity.WARNING,
     FindingCode.NOT_CONNECTED: Severity.WARNING,
     FindingCode.CREDENTIAL_EXPIRING: Severity.WARNING,
@@ -41,6 +43,8 @@ ADVICE: Mapping[FindingCode, str] = {
     FindingCode.ESCROW_FAILED: "Read why the vault refused the backup; a key with more than 500 versions cannot be "
     "backed up: make a new key. Then run a full sync.",
     FindingCode.DELETED_WITHOUT_ESCROW: "Recover the key in the vault before it is purged, then sync.",
+    FindingCode.MATERIAL_DRIFT: "Find out who made the copy's current version, and rotate the copy back to its source "
+    "key's material.",
     FindingCode.SYNC_FAILED: "Read the job's errors, mend their cause, and sync again.",
     FindingCode.NOT_CONNECTED: "Test the connection: it names the cause.",
     FindingCode.CREDENTIAL_EXPIRING: "Set a new credential, or use an identity that needs no secret.",

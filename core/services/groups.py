@@ -107,6 +107,7 @@ class Groups:
             description=present.description if changes.description is KEEP else changes.description.strip(),
             schedule=present.schedule if changes.schedule is KEEP else changes.schedule,
             escrow=present.escrow if changes.escrow is KEEP else changes.escrow,
+            key_policy=present.key_policy if changes.key_policy is KEEP else changes.key_policy,
             updated_on=self._clock.now(),
         )
         check_settings(changed.description, changed.schedule, changed.escrow)
@@ -139,7 +140,7 @@ class Groups:
                 account, group, replace(linked, updated_on=self._clock.now()), stored.etag
             )
         except StaleWriteError:
-            await self._links.release(account, vault, group)
+            await self._links.release(linked)
             raise
         self._forget(account, group)
         await self._connections.note(written.value)
@@ -153,8 +154,7 @@ class Groups:
             raise ConflictError("The group holds keys.", code="group_not_empty")
         await self._groups.delete(account, group, stored.etag)
         self._forget(account, group)
-        if stored.value.vault is not None:
-            await self._links.release(account, stored.value.vault.resource_id, group)
+        await self._links.release(stored.value)
         await self._connections.forget(stored.value)
 
     async def _load(self, account: str, group: str) -> Group:
@@ -176,6 +176,7 @@ class Groups:
             description=new.description.strip(),
             schedule=new.schedule,
             escrow=new.escrow,
+            key_policy=new.key_policy,
         )
 
     async def _connected(self, group: Group, draft: ConnectionDraft, vault: str | None) -> Group:
@@ -198,7 +199,8 @@ class Groups:
         if facts is None:
             raise ConflictError("The connection shows no vault with this resource id.", code="vault_not_offered")
         await self._links.reserve(group.account, facts.resource_id, group.id)
-        return reported(replace(group, vault=facts), report)
+        label = await self._links.label(group.account, facts.name, group.id)
+        return reported(replace(group, vault=facts, label=label), report)
 
     async def _reconnected(self, group: Group, present: Connection, changes: GroupChanges) -> Group:
         draft = ConnectionDraft(

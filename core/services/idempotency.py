@@ -10,10 +10,11 @@ Invariants:
 import hashlib
 import hmac
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from core.domain.idempotency import KEPT_FOR, PENDING_FOR, IdempotentRequest, Verdict, verdict
+from core.domain.identifiers import IdKind, new_id
 from core.domain.sealing import IDEMPOTENT_ANSWER
 from core.domain.secrets import SecretBytes
 from core.errors import AlreadyExistsError, ConflictError, PolicyViolationError, StaleWriteError
@@ -62,6 +63,11 @@ class Attempt:
     stored: Stored[IdempotentRequest]
     replay: SecretBytes | None = None
 
+    @property
+    def request(self) -> str:
+        """The request's name, the same for every attempt."""
+        return self.stored.value.request
+
 
 class Idempotency:
     """Admits a request once per key, and remembers its answer for a day."""
@@ -93,9 +99,9 @@ class Idempotency:
         await self._requests.replace(request.partition, request.id, request, attempt.stored.etag)
 
     async def abandon(self, attempt: Attempt) -> None:
-        """Forget an admitted request that failed for reasons of ours, so that it can be made again at once."""
-        request = attempt.stored.value
-        await self._requests.delete(request.partition, request.id, attempt.stored.etag)
+        """Let an admitted request that failed for reasons of ours be made again at once, as the same request."""
+        request = attempt.stored.value.given_up(self._clock.now())
+        await self._requests.replace(request.partition, request.id, request, attempt.stored.etag)
 
     async def expire(self) -> int:
         """Delete what is older than a day; return how many rows. The cost is that of what expired."""
@@ -110,6 +116,7 @@ class Idempotency:
             fingerprint=await self._close(scope, "request", SecretBytes(fingerprint.encode())),
             pending_until=now + PENDING_FOR,
             expires_on=now + KEPT_FOR,
+            request=new_id(IdKind.INTENT),
         )
 
     async def _join(self, scope: Scope, fingerprint: str, request: IdempotentRequest) -> Attempt:
@@ -125,8 +132,10 @@ class Idempotency:
                 raise PolicyViolationError(detail, code="idempotency_key_reused", field="Idempotency-Key")
             case Verdict.WAIT:
                 raise IdempotencyInProgressError(min(found.value.pending_until - now, timedelta(seconds=5)))
-            case Verdict.TAKE_OVER:
+            case Verdict.START_ANEW:
                 return await self._take_over(scope, request, found.etag)
+            case Verdict.TAKE_OVER:
+                return await self._take_over(scope, replace(request, request=found.value.request), found.etag)
             case Verdict.REPLAY:
                 return Attempt(scope, found, await self._open(scope, "answer", found.value.answer or ""))
 

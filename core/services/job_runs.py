@@ -44,7 +44,11 @@ class Run:
 
     async def record(self, progress: Progress, checkpoint: Mapping[str, str] | None = None) -> None:
         """Write progress (and what is needed to resume) and renew the lease; stop the work if it must stop."""
-        await self._write(lambda job: job.progressed(progress, checkpoint or job.checkpoint))
+        await self.revise(lambda job: job.progressed(progress, checkpoint or job.checkpoint))
+
+    async def revise(self, change: "_Change") -> None:
+        """Write what `change` makes of the job and renew the lease; stop the work if it must stop."""
+        await self._write(change)
         if self.job.cancel_requested:
             raise JobCancelledError
 

@@ -35,6 +35,9 @@ _QUEUED_TOO_LONG = timedelta(minutes=2)
 #: After so many starts a job is given up: something kills its worker each time.
 MAX_ATTEMPTS = 8
 _ACTIVE = "jobs-active"
+#: Between two tries; doubled from one to the next, so that a vault may be away for an hour.
+_SHORTEST_DELAY = timedelta(seconds=5)
+_LONGEST_DELAY = timedelta(hours=1)
 
 _log = logging.getLogger(__name__)
 
@@ -113,6 +116,11 @@ class Jobs:
         if stored is None:
             raise NotFoundError("There is no such job.", code="job_not_found")
         return stored
+
+    async def find(self, account: str, job: str) -> Job | None:
+        """Return a job, or None."""
+        stored = await self._jobs.get(account, job)
+        return stored.value if stored else None
 
     async def page(self, account: str, *, after: str | None, limit: int) -> tuple[list[Job], str | None]:
         """Return an account's jobs, newest first."""
@@ -245,7 +253,7 @@ class Jobs:
         if run.job.attempts >= MAX_ATTEMPTS:
             await self._fail(run, problem)
             return
-        delay = max(error.retry_after, timedelta(seconds=5)) * run.job.attempts
+        delay = min(max(error.retry_after, _SHORTEST_DELAY) * 2 ** (run.job.attempts - 1), _LONGEST_DELAY)
         await run.edit(progress=with_error(run.job.progress, problem), not_before=self._clock.now() + delay)
         await run.step(JobStep.RETRY)
         await self._enqueue(run.job, delay)

@@ -1,27 +1,15 @@
-"""Writes key records and keeps the ordered indexes true to them.
+"""Writes the records of virtual keys and keeps the ordered indexes true to them."""
 
-Invariant: the record is written first, then the account's trees, and the group's tree last. A sync compares the vault
-with the group's tree, so whatever was cut off in between is found changed by the next sync and written again.
-"""
-
-import asyncio
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from core.domain.keys import VirtualKey
-from core.domain.summaries import (
-    KeySummary,
-    account_positions,
-    group_position,
-    group_tree,
-    replaced_position,
-    summary_of,
-    to_entry,
-)
-from core.ports import Collection, OrderedIndex
+from core.domain.summaries import KeySummary, summary_of
+from core.errors import NotFoundError, StaleWriteError
+from core.ports import Collection, OrderedIndex, Stored
+from core.services.key_places import KeyPlaces, Placing
 
-type _Changes = dict[str, Mapping[str, object] | None]
+_TRIES = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +26,18 @@ class KeyChange:
 
 
 class KeyRecords:
-    """The records of keys, and their places in lists."""
+    """The records of virtual keys, and their places in lists."""
 
     def __init__(self, keys: Collection[VirtualKey], index: OrderedIndex) -> None:
         self.keys = keys
-        self._index = index
+        self._places = KeyPlaces(index)
+
+    async def get(self, account: str, group: str, key: str) -> Stored[VirtualKey]:
+        """Return a key; NotFoundError `key_not_found`."""
+        stored = await self.keys.get(group, key)
+        if stored is None or stored.value.account != account:
+            raise key_not_found()
+        return stored
 
     async def write(self, account: str, group: str, changes: Iterable[KeyChange]) -> set[str]:
         """Write records of one group and index those written; return the ids that were refused as stale or taken."""
@@ -51,20 +46,25 @@ class KeyRecords:
             return set()
         rows = {id_: (change.key, change.etag) for id_, change in by_id.items()}
         refused = await self.keys.write_many(group, rows)
-        await self._place(account, group, [change for id_, change in by_id.items() if id_ not in refused])
+        written = [change for id_, change in by_id.items() if id_ not in refused]
+        placings = [Placing(summary_of(change.key), change.before, change.replaced) for change in written]
+        await self._places.place(account, group, placings)
         return refused
 
-    async def _place(self, account: str, group: str, changes: list[KeyChange]) -> None:
-        trees: dict[str, _Changes] = defaultdict(dict)
-        last: _Changes = {}
-        for change in changes:
-            summary = summary_of(change.key)
-            entry = to_entry(summary)
-            if change.before is not None:
-                for tree, position in account_positions(account, change.before).items():
-                    trees[tree].setdefault(position, None)
-            for tree, position in account_positions(account, summary).items():
-                trees[tree][position] = entry
-            last[replaced_position(summary) if change.replaced else group_position(summary)] = entry
-        await asyncio.gather(*(self._index.apply(tree, moved) for tree, moved in trees.items()))
-        await self._index.apply(group_tree(group), last)
+    async def amend(
+        self, account: str, group: str, key: str, change: Callable[[VirtualKey | None], VirtualKey]
+    ) -> VirtualKey:
+        """Write what `change` makes of a record (None: there is none yet), again if it moved meanwhile."""
+        for _ in range(_TRIES):
+            stored = await self.keys.get(group, key)
+            present = stored.value if stored else None
+            changed = change(present)
+            before, etag = (summary_of(stored.value), stored.etag) if stored else (None, None)
+            if not await self.write(account, group, [KeyChange(changed, before, etag)]):
+                return changed
+        raise StaleWriteError("The key")
+
+
+def key_not_found() -> NotFoundError:
+    """The one answer for a key that is not there or not the caller's."""
+    return NotFoundError("There is no such key.", code="key_not_found")

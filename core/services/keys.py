@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from core.domain.keys import KeyOrigin, KeyState, VirtualKey
+from core.domain.keys import KeyClass, KeyOrigin, KeyState, VirtualKey
 from core.domain.summaries import KeySummary, expiry_tree, from_entry, group_tree, moment, name_tree, update_tree
 from core.errors import NotFoundError
 from core.ports import Clock, Collection, OrderedIndex, Stored
@@ -33,6 +33,7 @@ class KeyFilter:
     """What a key must be to be listed; None or empty asks nothing. `tag` is a name, or a name and its value."""
 
     group: str | None = None
+    key_class: KeyClass | None = None
     states: frozenset[KeyState] = frozenset()
     origins: frozenset[KeyOrigin] = frozenset()
     types: frozenset[str] = frozenset()
@@ -47,6 +48,7 @@ class KeyFilter:
         return all(
             (
                 self.group in {None, key.group},
+                self.key_class in {None, key.key_class},
                 not self.states or key.state(now) in self.states,
                 not self.origins or key.origin in self.origins,
                 not self.types or key.type in self.types,

@@ -12,11 +12,20 @@ from core.domain.connections import VaultFacts
 from core.domain.escrow import split_by_retention
 from core.domain.groups import EscrowSettings
 from core.domain.jobs import JobError
-from core.domain.keys import Drift, DriftKind, EscrowGeneration, HistoryEntry, Presence, VirtualKey
+from core.domain.keys import (
+    GONE,
+    KEPT_ENTRIES,
+    Drift,
+    DriftKind,
+    EscrowGeneration,
+    HistoryEntry,
+    Presence,
+    VirtualKey,
+    extended,
+)
 from core.domain.observed import ObservedKey
 from core.domain.summaries import KeySummary, summary_of
 from core.domain.sync import (
-    KEPT_ENTRIES,
     SyncContext,
     discovered,
     is_same_key,
@@ -34,6 +43,7 @@ from core.services.sync_stream import Met
 
 _WRITE_TRIES = 3
 _REFUSED = "The vault refused to back up the key '{}'."
+_STRANGE = "The current version of the copy '{}' does not have its source key's material."
 _LOST = "The key '{}' was deleted before it could be escrowed."
 
 
@@ -200,7 +210,8 @@ class SyncBatch:
             return [KeyChange(key, one.met.recorded, one.recorded.etag)]
         old = one.recorded.value
         replaced = Drift(DriftKind.RECREATED, self._context.now, self._context.job, old.presence.value, key.id)
-        purged = replace(old, presence=Presence.PURGED, drift=(*old.drift, replaced)[-KEPT_ENTRIES:])
+        presence = old.presence if old.presence in GONE else Presence.PURGED
+        purged = replace(old, presence=presence, drift=(*old.drift, replaced)[-KEPT_ENTRIES:])
         return [KeyChange(purged, one.met.recorded, one.recorded.etag, replaced=True), KeyChange(key)]
 
     def _escrowed(self, key: VirtualKey, one: _Examined) -> VirtualKey:
@@ -208,7 +219,7 @@ class SyncBatch:
             return replace(key, escrow_problem=one.problem)
         kept, _ = split_by_retention((*key.escrow, one.generation), self._escrow.keep_generations)
         entry = HistoryEntry(self._context.now, "key.escrowed", self._context.actor, one.generation.id)
-        return replace(key, escrow=kept, escrow_problem=None, history=(*key.history, entry)[-KEPT_ENTRIES:])
+        return replace(key, escrow=kept, escrow_problem=None, history=extended(key.history, entry))
 
     async def _finish(self, written: list[_Written], outcome: Outcome) -> None:
         """Count what was written, raise and clear findings, and drop superseded escrow that nothing refers to now."""
@@ -240,11 +251,12 @@ class SyncBatch:
             outcome.errors.append(JobError(one.problem, _REFUSED.format(key.azure_name), key.azure_name))
 
     def _problems(self, key: VirtualKey) -> dict[FindingCode, str | None]:
-        """What is to be found about a key's escrow: a detail for what is wrong, None for what is not."""
+        """What is to be found about a key: a detail for what is wrong, None for what is not."""
         lost = key.presence is Presence.SOFT_DELETED and not key.escrow and self._escrow.enabled
         return {
             FindingCode.ESCROW_FAILED: _REFUSED.format(key.azure_name) if key.escrow_problem else None,
             FindingCode.DELETED_WITHOUT_ESCROW: _LOST.format(key.azure_name) if lost else None,
+            FindingCode.MATERIAL_DRIFT: _STRANGE.format(key.azure_name) if key.material_differs else None,
         }
 
 

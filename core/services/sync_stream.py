@@ -11,13 +11,12 @@ from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import cast
 
-from core.domain.keys import Presence
+from core.domain.keys import GONE
 from core.domain.observed import KeyPage, ListedKey
 from core.domain.summaries import KeySummary, from_entry, group_tree
 from core.ports import OrderedIndex
 
 _PREFETCHED_PAGES = 16
-GONE = frozenset({Presence.PURGED, Presence.DESTROYED})
 
 
 @dataclass(frozen=True, slots=True)

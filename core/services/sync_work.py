@@ -6,17 +6,17 @@ Invariant: a job that is run again goes on at its checkpoint, and does nothing t
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Protocol
 
-from core.domain.connections import ConnectionReport, OpenConnection, VaultFacts
-from core.domain.groups import Group, KeyCounts, LastSync
+from core.domain.connections import ConnectionReport, VaultFacts
+from core.domain.groups import Group, KeyCounts, LastSync, vault_of
 from core.domain.jobs import Job, JobStatus
 from core.domain.sync import SyncContext
-from core.errors import ConflictError, KeystewardError, NotFoundError, VaultAnswerError
+from core.errors import KeystewardError, NotFoundError, VaultAnswerError
 from core.ports import Clock, Collection, OrderedIndex, VaultKeys, Vaults
 from core.services.amend import amend
 from core.services.escrows import Escrows
 from core.services.findings import FindingCode, Findings, Subject
+from core.services.group_vaults import GroupConnections
 from core.services.job_runs import Run
 from core.services.key_records import KeyRecords
 from core.services.locks import SyncLocks
@@ -27,16 +27,6 @@ from core.services.sync_stream import Position, SyncStream, prefetched
 #: Calls under way at once in one vault.
 _CALLS_AT_ONCE = 96
 FULL = "full"
-
-
-class GroupConnections(Protocol):
-    """What a sync needs of the connections of groups."""
-
-    async def open(self, group: Group) -> OpenConnection:
-        """Return the group's connection with its secrets unsealed."""
-
-    async def note(self, group: Group) -> None:
-        """Raise or clear the findings that follow from the group's latest report."""
 
 
 class SyncWork:
@@ -121,9 +111,7 @@ class SyncWork:
         stored = await self._groups.get(job.account, job.group or "")
         if stored is None:
             raise NotFoundError("There is no such group.", code="group_not_found")
-        if stored.value.vault is None:
-            raise ConflictError("The group has no vault yet.", code="vault_not_selected")
-        return stored.value, stored.value.vault
+        return stored.value, vault_of(stored.value)
 
     async def _sync(self, run: Run, group: Group, vault: VaultFacts, keys: VaultKeys) -> KeyCounts:
         try:
@@ -139,7 +127,7 @@ class SyncWork:
         start = position_in(run.job)
         now = self._clock.now()
         batch = SyncBatch(
-            SyncContext(group.account, group.id, vault.name, run.job.id, now),
+            SyncContext(group.account, group.id, group.key_label, run.job.id, now),
             vault,
             group.escrow,
             keys=keys,

@@ -15,18 +15,17 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from cronsim import CronSim, CronSimError
 
 from core.domain.callers import Actor, ActorKind
-from core.domain.groups import Group, GroupKind, SyncSchedule
+from core.domain.groups import Group, SyncSchedule, vault_of
 from core.domain.jobs import Job, JobKind
 from core.errors import ConflictError, InvalidRequestError, NotFoundError, StaleWriteError
 from core.ports import Clock, Collection, OrderedIndex
 from core.services.amend import amend
+from core.services.due_times import DueTimes, position
 from core.services.jobs import Jobs
 from core.services.locks import SyncLocks
 from core.services.sync_work import FULL
 
 CHANGES = "changes"
-_DUE = "due/sync"
-_PAGE = 100
 _TIMER = Actor(ActorKind.TIMER, "schedule_syncs", "schedule")
 
 
@@ -60,7 +59,7 @@ class Syncs:
         self, groups: Collection[Group], index: OrderedIndex, jobs: Jobs, locks: SyncLocks, clock: Clock
     ) -> None:
         self._groups = groups
-        self._index = index
+        self._due = DueTimes(index, "due/sync")
         self._jobs = jobs
         self._locks = locks
         self._clock = clock
@@ -74,10 +73,7 @@ class Syncs:
         stored = await self._groups.get(account, group)
         if stored is None:
             raise NotFoundError("There is no such group.", code="group_not_found")
-        if stored.value.kind is not GroupKind.AZURE:
-            raise ConflictError("A source group has no vault to sync with.", code="group_kind")
-        if stored.value.vault is None:
-            raise ConflictError("Select a vault for the group first.", code="vault_not_selected")
+        vault_of(stored.value)
         job = self._jobs.draft(JobKind.SYNC, account, group, actor, {"mode": mode})
         await self._jobs.prepare(job)
         holder = await self._locks.take(group, job)
@@ -91,31 +87,22 @@ class Syncs:
         """Put a group's next sync in the tree of due times. Call it after `next_sync_on` was written."""
         if group.next_sync_on is not None:
             entry = {"account": group.account, "group": group.id}
-            await self._index.apply(_DUE, {_position(group.next_sync_on, group.id): entry})
+            await self._due.plan(group.next_sync_on, group.id, entry)
 
     async def schedule_due(self) -> int:
         """Start every sync that is due, and plan the next of each; return how many were started."""
         now = self._clock.now()
-        started, after = 0, None
-        while True:
-            page = await self._index.page(_DUE, after=after, limit=_PAGE)
-            for position, entry in page.entries:
-                if position > _position(now, "~"):
-                    return started
-                started += await self._run_due(position, entry, now)
-            after = page.next
-            if after is None:
-                return started
+        return sum([await self._run_due(place, entry, now) async for place, entry in self._due.due(now)])
 
-    async def _run_due(self, position: str, entry: Mapping[str, object], now: datetime) -> int:
+    async def _run_due(self, place: str, entry: Mapping[str, object], now: datetime) -> int:
         account, group_id = str(entry["account"]), str(entry["group"])
         stored = await self._groups.get(account, group_id)
         due = stored.value.next_sync_on if stored else None
         started = 0
-        if stored is not None and due is not None and _position(due, group_id) == position:
+        if stored is not None and due is not None and position(due, group_id) == place:
             started = await self._start_due(stored.value, now)
             await self._plan_next(stored.value, due, now)
-        await self._index.apply(_DUE, {position: None})
+        await self._due.done(place)
         return started
 
     async def _start_due(self, group: Group, now: datetime) -> int:
@@ -141,7 +128,3 @@ class Syncs:
             await amend(self._groups, group.account, group.id, moved)
         except StaleWriteError:
             return
-
-
-def _position(when: datetime, group: str) -> str:
-    return f"{when.astimezone(UTC).strftime('%Y-%m-%dT%H:%M:%SZ')}|{group}"

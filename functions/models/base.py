@@ -83,6 +83,8 @@ def _in_utc(moment: datetime) -> datetime:
 Moment = Annotated[AwareDatetime, AfterValidator(_in_utc), Field(examples=["2027-01-01T00:00:00Z"])]
 Secret = Annotated[SecretText, _Secret(4_096)]
 SecretPem = Annotated[SecretText, _Secret(65_536)]
+#: As much as a file of 64 KiB, the largest that is taken, has in base64.
+SecretMaterial = Annotated[SecretText, _Secret(87_384)]
 Pem = Annotated[str, Field(min_length=1, max_length=262_144, description="Certificates in PEM.")]
 Title = Annotated[str, Field(min_length=1, max_length=128, examples=["Payments"])]
 Description = Annotated[str, Field(max_length=2_000)]

@@ -2,13 +2,14 @@
 
 from dataclasses import replace
 from datetime import datetime
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import ConfigDict, Field
 
 from core.domain.connection_drafts import KEEP
 from core.domain.group_drafts import GroupChanges, NewGroup
 from core.domain.groups import ConnectionState, EscrowSettings, Group, GroupKind, SyncSchedule
+from core.domain.key_kinds import KeyPolicy
 from core.errors import ConflictError
 from functions.models.base import AnswerModel, Description, Page, RequestModel, Title
 from functions.models.connection_answers import ConnectionAnswer, ReportAnswer, VaultAnswer
@@ -45,6 +46,16 @@ class EscrowModel(RequestModel):
         return replace(present, **self.model_dump(exclude_unset=True))
 
 
+class KeyPolicyModel(RequestModel):
+    """What the group adds to the keys that its tier allows: P-256K on premium vaults, which Azure accepts there."""
+
+    optional_curves: Annotated[tuple[Literal["P-256K"], ...], Field(max_length=1)] = ()
+
+    def policy(self) -> KeyPolicy:
+        """Return it for the services."""
+        return KeyPolicy(self.optional_curves)
+
+
 class GroupDraft(RequestModel):
     """A new group. An Azure group needs a connection; its vault (an ARM resource id) may be selected afterwards."""
 
@@ -72,6 +83,7 @@ class GroupDraft(RequestModel):
     vault: ResourceId | None = None
     schedule: ScheduleModel = ScheduleModel()
     escrow: EscrowModel = EscrowModel()
+    key_policy: KeyPolicyModel = KeyPolicyModel()
 
     def new(self) -> NewGroup:
         """Return it for the services."""
@@ -83,6 +95,7 @@ class GroupDraft(RequestModel):
             vault=self.vault,
             schedule=self.schedule.applied_to(_SCHEDULE),
             escrow=self.escrow.applied_to(_ESCROW),
+            key_policy=self.key_policy.policy(),
         )
 
 
@@ -95,6 +108,7 @@ class GroupPatch(RequestModel):
     vault: ResourceId | None = None
     schedule: ScheduleModel | None = None
     escrow: EscrowModel | None = None
+    key_policy: KeyPolicyModel | None = None
 
     def changes(self, present: Group) -> GroupChanges:
         """Return the changes of `present` for the services; ConflictError `group_kind`."""
@@ -109,6 +123,7 @@ class GroupPatch(RequestModel):
             description=KEEP if self.description is None else self.description,
             schedule=self.schedule.applied_to(present.schedule) if self.schedule else KEEP,
             escrow=self.escrow.applied_to(present.escrow) if self.escrow else KEEP,
+            key_policy=self.key_policy.policy() if self.key_policy else KEEP,
             vault=self.vault or KEEP,
         )
 
@@ -133,6 +148,12 @@ class EscrowAnswer(AnswerModel):
 
     enabled: bool
     keep_generations: int
+
+
+class KeyPolicyAnswer(AnswerModel):
+    """What the group adds to the keys that its tier allows."""
+
+    optional_curves: tuple[str, ...]
 
 
 class CountsAnswer(AnswerModel):
@@ -191,12 +212,14 @@ class GroupPage(Page[GroupItem]):
 
 
 class GroupAnswer(GroupItem):
-    """A group with its connection and the latest test of it."""
+    """A group with its connection and the latest test of it. Names of keys that nobody named begin with `key_label`."""
 
     connection: ConnectionAnswer | None
     report: ReportAnswer | None
     schedule: ScheduleAnswer
     escrow: EscrowAnswer
+    key_policy: KeyPolicyAnswer
+    key_label: str
     last_full_sync_on: datetime | None
     created_by: ActorAnswer
     created_on: datetime
@@ -211,6 +234,8 @@ class GroupAnswer(GroupItem):
             report=ReportAnswer.shown(group.report) if group.report else None,
             schedule=ScheduleAnswer.of(group.schedule),
             escrow=EscrowAnswer.of(group.escrow),
+            key_policy=KeyPolicyAnswer.of(group.key_policy),
+            key_label=group.key_label,
             last_full_sync_on=group.last_full_sync_on,
             created_by=ActorAnswer.of(group.created_by),
             created_on=group.created_on,

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from core.domain.callers import ActorKind
-from core.domain.jobs import JobKind, JobStatus
+from core.domain.jobs import JobKind, JobStatus, ResultStatus
 from functions.models.base import AnswerModel, Page, RequestModel
 
 
@@ -47,8 +47,22 @@ class ProgressAnswer(AnswerModel):
     errors_total: int
 
 
+class TargetResultAnswer(AnswerModel):
+    """What became of one target of a job: the key there or, with `code`, why there is none (yet, while pending)."""
+
+    group: str
+    name: str
+    status: ResultStatus
+    key: str | None
+    code: str | None
+    detail: str
+
+
 class JobAnswer(AnswerModel):
-    """A job. `not_before` is when it is tried again; `group` is null where it is about the platform."""
+    """A job. `not_before` is when it is tried again; `group` is null where it is about the platform.
+
+    `results` are those of a job with several targets, one each.
+    """
 
     id: str
     kind: JobKind
@@ -56,6 +70,7 @@ class JobAnswer(AnswerModel):
     status: JobStatus
     options: dict[str, str]
     progress: ProgressAnswer
+    results: tuple[TargetResultAnswer, ...]
     cancel_requested: bool
     attempts: int
     requested_by: ActorAnswer

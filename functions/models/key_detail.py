@@ -1,117 +1,25 @@
-"""One key on the wire, with its versions, escrow generations, drift and history. No material of any kind."""
+"""One key on the wire, virtual or source, with its versions, escrow, drift, history and links; never material."""
 
 from datetime import datetime
 from typing import Self
 
 from core.domain.groups import ConnectionState, Group
-from core.domain.keys import DriftKind, KeyOrigin, KeyState, KeyVersion, Validity, VirtualKey, state_at
-from functions.models.base import AnswerModel, Page
+from core.domain.keys import KeyClass, KeyOrigin, KeyState, Validity, VirtualKey, state_at
+from core.domain.source_keys import SourceKey
+from core.domain.summaries import summary_of_source
+from functions.models.base import AnswerModel
 from functions.models.jobs import ActorAnswer
+from functions.models.key_parts import (
+    CopiedFromAnswer,
+    CopyAnswer,
+    DriftAnswer,
+    GenerationAnswer,
+    HistoryAnswer,
+)
+from functions.models.key_versions import VersionAnswer
 
-#: How many of the newest versions, drifts and history entries a detail holds; the rest has lists of its own.
+#: How many of the newest versions, drifts, copies and history entries a detail holds; the rest has lists of its own.
 SHOWN = 50
-
-
-class PublicKeyAnswer(AnswerModel):
-    """The public half as JWK members; `thumbprint` is the SHA-256 thumbprint of RFC 7638."""
-
-    n: str | None
-    e: str | None
-    curve: str | None
-    x: str | None
-    y: str | None
-    thumbprint: str | None
-
-
-class VersionAnswer(AnswerModel):
-    """A version as the vault showed it, numbered from 1 by age. `kid` is its full id in Azure."""
-
-    id: str
-    number: int
-    kid: str | None
-    state: KeyState
-    enabled: bool
-    not_before: datetime | None
-    expires_on: datetime | None
-    created_on: datetime
-    updated_on: datetime
-    type: str
-    size: int | None
-    operations: tuple[str, ...]
-    tags: dict[str, str]
-    exportable: bool
-    managed: bool
-    public_key: PublicKeyAnswer
-
-    @classmethod
-    def shown(cls, key: VirtualKey, version: KeyVersion, number: int, group: Group, now: datetime) -> Self:
-        """Show a version of `key` as of `now`."""
-        return cls(
-            id=version.id,
-            number=number,
-            kid=f"{group.vault.uri}/keys/{key.azure_name}/{version.id}" if group.vault else None,
-            state=state_at(key.presence, version.validity, now),
-            enabled=version.validity.enabled,
-            not_before=version.validity.not_before,
-            expires_on=version.validity.expires_on,
-            created_on=version.created_on,
-            updated_on=version.updated_on,
-            type=version.type,
-            size=version.size,
-            operations=version.operations,
-            tags=dict(version.tags),
-            exportable=version.exportable,
-            managed=version.managed,
-            public_key=PublicKeyAnswer.of(version.public_key),
-        )
-
-
-class VersionPage(Page[VersionAnswer]):
-    """A key's versions, newest first."""
-
-
-class GenerationAnswer(AnswerModel):
-    """An escrowed backup; `digest` is the SHA-256 of the entry in the archive, hex."""
-
-    id: str
-    archive: str
-    length: int
-    digest: str
-    versions: tuple[str, ...]
-    created_on: datetime
-    verified_on: datetime
-
-
-class GenerationPage(Page[GenerationAnswer]):
-    """A key's escrow generations, newest first."""
-
-
-class DriftAnswer(AnswerModel):
-    """A change made outside Keysteward, with before and after, and the sync that found it."""
-
-    kind: DriftKind
-    observed_on: datetime
-    job: str
-    before: str | None
-    after: str | None
-    version: str | None
-
-
-class DriftPage(Page[DriftAnswer]):
-    """Changes made outside Keysteward, newest first."""
-
-
-class HistoryAnswer(AnswerModel):
-    """What happened to a key, by whom, when."""
-
-    on: datetime
-    event: str
-    actor: ActorAnswer
-    detail: str
-
-
-class HistoryPage(Page[HistoryAnswer]):
-    """A key's history, newest first."""
 
 
 class KeyGroupAnswer(AnswerModel):
@@ -130,12 +38,15 @@ class DeletionAnswer(AnswerModel):
 
 
 class KeyAnswer(AnswerModel):
-    """A key with everything that is recorded of it. Lists in it are the newest; each has a page of its own."""
+    """A key with everything that is recorded of it. Lists in it are the newest; each has a page of its own.
+
+    `operations` are those of a key in a vault, `permissions` those of a source key.
+    """
 
     id: str
-    kind: str
+    kind: KeyClass
     name: str
-    azure_name: str
+    azure_name: str | None
     group: KeyGroupAnswer
     state: KeyState
     state_on: datetime
@@ -152,7 +63,11 @@ class KeyAnswer(AnswerModel):
     not_before: datetime | None
     expires_on: datetime | None
     operations: tuple[str, ...]
+    permissions: tuple[str, ...] | None
     tags: dict[str, str]
+    copied_from: CopiedFromAnswer | None
+    copies: tuple[CopyAnswer, ...]
+    copies_total: int
     deletion: DeletionAnswer | None
     versions: tuple[VersionAnswer, ...]
     versions_total: int
@@ -172,7 +87,7 @@ class KeyAnswer(AnswerModel):
         vault = group.vault
         return cls(
             id=key.id,
-            kind="virtual",
+            kind=KeyClass.VIRTUAL,
             name=key.name,
             azure_name=key.azure_name,
             group=KeyGroupAnswer(id=group.id, title=group.title, connection=group.connection_state),
@@ -191,7 +106,11 @@ class KeyAnswer(AnswerModel):
             not_before=validity.not_before,
             expires_on=validity.expires_on,
             operations=current.operations if current else (),
+            permissions=None,
             tags=dict(current.tags) if current else {},
+            copied_from=CopiedFromAnswer.of_virtual(key),
+            copies=(),
+            copies_total=0,
             deletion=DeletionAnswer.of(key.deletion) if key.deletion else None,
             versions=tuple(
                 VersionAnswer.shown(key, version, number, group, now)
@@ -203,6 +122,49 @@ class KeyAnswer(AnswerModel):
             escrow_problem=key.escrow_problem,
             drift=tuple(DriftAnswer.of(each) for each in key.drift[::-1][:SHOWN]),
             drift_total=len(key.drift),
+            history=tuple(HistoryAnswer.of(each) for each in key.history[::-1][:SHOWN]),
+            history_total=len(key.history),
+        )
+
+    @classmethod
+    def of_source(cls, key: SourceKey, group: Group, now: datetime) -> Self:
+        """Show a source key as of `now`."""
+        current = key.current
+        link = key.copied_from
+        return cls(
+            id=key.id,
+            kind=KeyClass.SOURCE,
+            name=key.name,
+            azure_name=None,
+            group=KeyGroupAnswer(id=group.id, title=group.title, connection=group.connection_state),
+            state=key.state(now),
+            state_on=now,
+            origin=summary_of_source(key).origin,
+            created_by=ActorAnswer.of(key.created_by),
+            recorded_on=key.created_on,
+            observed_on=now,
+            resource_id=None,
+            kid=None,
+            type=key.kind.family.value,
+            size=key.kind.size,
+            curve=key.kind.curve,
+            enabled=current.validity.enabled,
+            not_before=current.validity.not_before,
+            expires_on=current.validity.expires_on,
+            operations=(),
+            permissions=key.permissions,
+            tags=dict(key.tags),
+            copied_from=CopiedFromAnswer.shown(link, material_matches=True) if link else None,
+            copies=tuple(CopyAnswer.of(copy) for copy in key.copies[::-1][:SHOWN]),
+            copies_total=len(key.copies),
+            deletion=None,
+            versions=tuple(VersionAnswer.of_source(key, one, now) for one in key.versions[::-1][:SHOWN]),
+            versions_total=len(key.versions),
+            escrow=(),
+            escrow_pending=False,
+            escrow_problem=None,
+            drift=(),
+            drift_total=0,
             history=tuple(HistoryAnswer.of(each) for each in key.history[::-1][:SHOWN]),
             history_total=len(key.history),
         )

@@ -5,10 +5,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from core.domain.keys import KeyOrigin, KeyState
+from core.domain.keys import KeyClass, KeyOrigin, KeyState
 from core.domain.summaries import KeySummary
 from functions.models.accounts import GroupId
-from functions.models.base import AnswerModel, Moment, Page
+from functions.models.base import AnswerModel, Moment, Page, QueryModel
 from functions.paging import PageQuery
 
 Text = Annotated[str, Field(min_length=1, max_length=256)]
@@ -18,7 +18,7 @@ class KeysQuery(PageQuery):
     """Which keys, and in which order."""
 
     group: GroupId | None = None
-    kind: Annotated[Literal["virtual", "source"] | None, Field(description="Where the material is.")] = None
+    kind: Annotated[KeyClass | None, Field(description="Where the material is.")] = None
     state: KeyState | None = None
     origin: KeyOrigin | None = None
     type: Annotated[Text | None, Field(examples=["RSA-HSM"])] = None
@@ -30,14 +30,20 @@ class KeysQuery(PageQuery):
     sort: Literal["name", "-name", "expires_on", "-expires_on", "updated_on", "-updated_on"] = "name"
 
 
+class VersionQuery(QueryModel):
+    """Which version of a key."""
+
+    version: Annotated[int | None, Field(ge=1, le=1_000_000, description="Its number; the current one without.")] = None
+
+
 class KeyItem(AnswerModel):
     """A key as lists show it. `state` is derived at the time of the answer."""
 
     id: str
     group: str
     name: str
-    azure_name: str
-    kind: Literal["virtual", "source"]
+    azure_name: str | None
+    kind: KeyClass
     state: KeyState
     origin: KeyOrigin
     type: str | None
@@ -62,8 +68,8 @@ class KeyItem(AnswerModel):
             id=key.id,
             group=key.group,
             name=key.name,
-            azure_name=key.azure_name,
-            kind="virtual",
+            azure_name=key.azure_name or None,
+            kind=key.key_class,
             state=key.state(now),
             origin=key.origin,
             type=key.type,

@@ -55,6 +55,8 @@ async def update_group(app: App, call: Call[GroupPatch, NoQuery]) -> Answer:
         await _require(app, call, Permission.ESCROW_UPDATE)
         if present.value.escrow.enabled and not call.body.escrow.applied_to(present.value.escrow).enabled:
             await _require(app, call, Permission.ESCROW_DISABLE)
+    if call.body.key_policy is not None:
+        await _require(app, call, Permission.GROUP_POLICY_WRITE)
     updated = await app.groups.update(call.account, call.group, changes, call.etag)
     return Answer(GroupAnswer.whole(updated.value), etag=updated.etag)
 
@@ -130,7 +132,8 @@ OPERATIONS = (
         method="PATCH",
         route=_ONE,
         summary="Change a group, its connection or its schedules",
-        description="A changed connection is tested. `escrow` needs `escrow.update`; ending it `escrow.disable`, too.",
+        description="A changed connection is tested. `escrow` needs `escrow.update`; ending it `escrow.disable`, too. "
+        "`key_policy` needs `group_policy.write`.",
         needs=Permission.GROUP_UPDATE,
         handler=update_group,
         tag=_TAG,

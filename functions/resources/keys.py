@@ -1,27 +1,29 @@
 """Keys, reading: the list over all groups, and one key with its parts."""
 
-import re
-from collections.abc import Callable, Sequence
-
-from core.domain.keys import KeyVersion, VirtualKey
+from core.domain.keys import KeyVersion
 from core.domain.permissions import Permission
+from core.domain.source_keys import SourceKey
+from core.errors import NotFoundError
 from core.services.keys import KeyFilter, KeySort, Order
 from core.wiring import App
-from functions.models.base import AnswerModel, NoQuery, Page
-from functions.models.key_detail import (
+from functions.found_keys import found_key, shown, source_key
+from functions.models.base import NoQuery
+from functions.models.key_detail import KeyAnswer
+from functions.models.key_parts import (
+    CopyAnswer,
+    CopyPage,
     DriftAnswer,
     DriftPage,
     GenerationAnswer,
     GenerationPage,
     HistoryAnswer,
     HistoryPage,
-    KeyAnswer,
-    VersionAnswer,
-    VersionPage,
 )
-from functions.models.keys import KeyItem, KeyPage, KeysQuery
+from functions.models.key_versions import PublicKeyFileAnswer, VersionAnswer, VersionPage
+from functions.models.keys import KeyItem, KeyPage, KeysQuery, VersionQuery
 from functions.operations import Answer, Call, Operation
-from functions.paging import PageQuery, encoded, invalid_cursor, opened, sealed
+from functions.paging import PageQuery, opened, sealed
+from functions.parts import newest_of, page_of
 from functions.visibility import visible_groups
 
 _TAG = "Keys"
@@ -33,8 +35,6 @@ async def list_keys(app: App, call: Call[None, KeysQuery]) -> Answer:
     query = call.query
     if query.group is not None:
         await app.access.require(call.caller, call.account, Permission.KEY_READ, query.group)
-    if query.kind == "source":
-        return Answer(KeyPage(items=(), next=None))
     # A cursor is a key's position, and that key may be one of a group that the caller does not see.
     list_ = f"keys/{query.sort}/{query.group or ''}"
     order = Order(
@@ -52,46 +52,65 @@ async def list_keys(app: App, call: Call[None, KeysQuery]) -> Answer:
 
 async def get_key(app: App, call: Call[None, NoQuery]) -> Answer:
     """Answer one key."""
-    group = await app.groups.glimpse(call.account, call.group)
-    stored = await app.keys.get(call.account, call.group, call.path["key"])
-    return Answer(KeyAnswer.shown(stored.value, group, app.clock.now()), etag=stored.etag)
+    found = await found_key(app, call)
+    return Answer(shown(found, app.clock.now()), etag=found.etag)
 
 
 async def list_key_versions(app: App, call: Call[None, PageQuery]) -> Answer:
     """Answer a page of a key's versions."""
-    key = await _key(app, call)
-    group = await app.groups.glimpse(call.account, call.group)
-    now = app.clock.now()
+    found, now = await found_key(app, call), app.clock.now()
+    key = found.key
+    if isinstance(key, SourceKey):
+        return page_of(call.query, key.versions, lambda each: VersionAnswer.of_source(key, each, now), VersionPage)
 
     def show(numbered: tuple[int, KeyVersion]) -> VersionAnswer:
-        return VersionAnswer.shown(key, numbered[1], numbered[0], group, now)
+        return VersionAnswer.shown(key, numbered[1], numbered[0], found.group, now)
 
-    return _page(call.query, tuple(enumerate(key.versions, 1)), show, VersionPage)
+    return page_of(call.query, tuple(enumerate(key.versions, 1)), show, VersionPage)
 
 
 async def list_key_escrow(app: App, call: Call[None, PageQuery]) -> Answer:
     """Answer a page of a key's escrow generations."""
-    return _page(call.query, (await _key(app, call)).escrow, GenerationAnswer.of, GenerationPage)
+    key = (await found_key(app, call)).key
+    generations = () if isinstance(key, SourceKey) else key.escrow
+    return page_of(call.query, generations, GenerationAnswer.of, GenerationPage)
 
 
 async def list_key_drift(app: App, call: Call[None, PageQuery]) -> Answer:
     """Answer a page of what changed outside Keysteward."""
-    return _page(call.query, (await _key(app, call)).drift, DriftAnswer.of, DriftPage)
+    key = (await found_key(app, call)).key
+    return page_of(call.query, () if isinstance(key, SourceKey) else key.drift, DriftAnswer.of, DriftPage)
 
 
 async def list_key_history(app: App, call: Call[None, PageQuery]) -> Answer:
     """Answer a page of a key's history."""
-    return _page(call.query, (await _key(app, call)).history, HistoryAnswer.of, HistoryPage)
+    return page_of(call.query, (await found_key(app, call)).key.history, HistoryAnswer.of, HistoryPage)
 
 
-async def _key(app: App, call: Call[None, PageQuery]) -> VirtualKey:
-    return (await app.keys.get(call.account, call.group, call.path["key"])).value
+async def list_key_copies(app: App, call: Call[None, PageQuery]) -> Answer:
+    """Answer a page of a source key's copies."""
+    key = source_key(await found_key(app, call))
+    copies, following = newest_of(call.query, key.copies)
+    suggested = await app.copies.suggested_name(call.account, key)
+    return Answer(CopyPage(items=tuple(map(CopyAnswer.of, copies)), next=following, suggested_name=suggested))
+
+
+async def get_public_key(app: App, call: Call[None, VersionQuery]) -> Answer:
+    """Answer a version's public key."""
+    key = (await found_key(app, call)).key
+    number = call.query.version or len(key.versions)
+    if not 1 <= number <= len(key.versions):
+        raise NotFoundError("The key has no such version.", code="key_version_not_found", field="version")
+    version = key.versions[number - 1]
+    id_ = version.id if isinstance(version, KeyVersion) else str(version.number)
+    return Answer(PublicKeyFileAnswer.shown(id_, number, version.public_key))
 
 
 def _wanted(query: KeysQuery) -> KeyFilter:
     name, _, value = (query.tag or "").partition("=")
     return KeyFilter(
         group=query.group,
+        key_class=query.kind,
         states=frozenset({query.state} if query.state else ()),
         origins=frozenset({query.origin} if query.origin else ()),
         types=frozenset({query.type} if query.type else ()),
@@ -101,24 +120,6 @@ def _wanted(query: KeysQuery) -> KeyFilter:
         text=query.text,
         drifted=query.drifted,
     )
-
-
-def _page[Part, Item: AnswerModel](
-    query: PageQuery, oldest_first: Sequence[Part], show: Callable[[Part], Item], page: type[Page[Item]]
-) -> Answer:
-    """Answer a page of parts, newest first. A cursor counts from the oldest, so that new parts do not shift it."""
-    stop = _count(query.after, len(oldest_first))
-    start = max(0, stop - query.limit)
-    items = tuple(show(part) for part in reversed(oldest_first[start:stop]))
-    return Answer(page(items=items, next=encoded(str(start)) if start else None))
-
-
-def _count(position: str | None, total: int) -> int:
-    if position is None:
-        return total
-    if not re.fullmatch(r"[0-9]{1,6}", position, re.ASCII):
-        raise invalid_cursor()
-    return min(int(position), total)
 
 
 OPERATIONS = (
@@ -177,6 +178,30 @@ OPERATIONS = (
         tag=_TAG,
         query=PageQuery,
         answer=DriftPage,
+    ),
+    Operation(
+        name="list_key_copies",
+        method="GET",
+        route=f"{_ONE}/copies",
+        summary="List a source key's copies, newest first",
+        needs=Permission.KEY_READ,
+        handler=list_key_copies,
+        tag=_TAG,
+        query=PageQuery,
+        answer=CopyPage,
+        errors=("virtual_key",),
+    ),
+    Operation(
+        name="get_public_key",
+        method="GET",
+        route=f"{_ONE}/public-key",
+        summary="Read a version's public key, as PEM and as JSON Web Key",
+        needs=Permission.KEY_READ,
+        handler=get_public_key,
+        tag=_TAG,
+        query=VersionQuery,
+        answer=PublicKeyFileAnswer,
+        errors=("key_version_not_found", "public_key_not_available"),
     ),
     Operation(
         name="list_key_history",

@@ -20,6 +20,7 @@ from core.services.findings import Findings
 from core.services.groups import Groups
 from core.services.jobs import Jobs
 from core.services.locks import Lock, SyncLocks
+from core.services.reservations import Reservations
 from core.services.syncs import Syncs
 from core.services.vault_links import VaultLinks
 from tests.builders.people import ROOT, Office
@@ -70,7 +71,7 @@ class Registry:
             rows,
             self.index,
             connections=self.connections,
-            links=VaultLinks(self.names, rows, clock),
+            links=VaultLinks(Reservations(self.names, clock), rows),
             members=self.office.group_members,
             syncs=self.syncs,
             clock=clock,

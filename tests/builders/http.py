@@ -16,7 +16,6 @@ from core.services.connections import Connections
 from core.services.findings import Findings
 from core.services.groups import Groups
 from core.services.idempotency import Idempotency
-from core.services.vault_links import VaultLinks
 from core.wiring import App
 from functions.api import OPERATIONS
 from functions.operations import Operation
@@ -36,6 +35,7 @@ class Response:
     status: int
     headers: Mapping[str, str]
     content: bytes
+    media_type: str = ""
 
     @property
     def json(self) -> Any:
@@ -116,7 +116,38 @@ class Api:
             method, url, headers=sent, params=query, route_params=parameters, body=content or b""
         )
         answered = await self._pipeline.answer(self._operations[function.name], request)
-        return Response(answered.status_code, dict(answered.headers), answered.get_body())
+        return Response(answered.status_code, dict(answered.headers), answered.get_body(), answered.mimetype)
+
+    async def upload(
+        self,
+        method: str,
+        path: str,
+        body: object,
+        file: bytes,
+        *,
+        headers: Mapping[str, str] | None = None,
+    ) -> Response:
+        """Send a form: `body` as its part `request`, and `file`; with a bearer token, as every form needs one."""
+        content = form(part("request", json.dumps(body).encode(), "application/json"), part("file", file))
+        sent = {"authorization": "Bearer eyJ0", "content-type": FORM, **self._headers, **(headers or {})}
+        return await self.send(method, path, content=content, headers=sent)
+
+
+BOUNDARY = "----keysteward7MA4YWxk"
+FORM = f"multipart/form-data; boundary={BOUNDARY}"
+
+
+def part(name: str, data: bytes, content_type: str | None = None, *, filename: str | None = "key.pem") -> bytes:
+    """One part of a form, with its headers."""
+    disposition = f'Content-Disposition: form-data; name="{name}"' + (f'; filename="{filename}"' if filename else "")
+    headers = [disposition, *([f"Content-Type: {content_type}"] if content_type else [])]
+    return "".join(f"{header}\r\n" for header in headers).encode() + b"\r\n" + data
+
+
+def form(*parts: bytes, boundary: str = BOUNDARY) -> bytes:
+    """A form of parts."""
+    delimiter = b"--" + boundary.encode()
+    return b"".join(delimiter + b"\r\n" + each + b"\r\n" for each in parts) + delimiter + b"--\r\n"
 
 
 def route_table(operations: Iterable[Operation]) -> RouteTable:
@@ -139,12 +170,13 @@ class Premises:
     def __post_init__(self) -> None:
         office, stage = self.office, self.stage
         stage.clock, stage.groups = office.clock, office.group_rows
+        stage.sealer = office.sealing.sealer
         stage.wire()
+        made = stage.made
         self.idempotency_rows: MemoryCollection[Any] = MemoryCollection()
         sealer = office.sealing.sealer
         findings = Findings(stage.index, office.clock)
         connections = Connections(sealer, stage.vaults, office.group_rows, findings, OFFER, office.clock)
-        links = VaultLinks(MemoryCollection(), office.group_rows, office.clock)
         self.app = App(
             clock=office.clock,
             sealer=sealer,
@@ -163,7 +195,7 @@ class Premises:
                 office.group_rows,
                 stage.index,
                 connections=connections,
-                links=links,
+                links=made.links,
                 members=office.group_members,
                 syncs=stage.syncs,
                 clock=office.clock,
@@ -171,6 +203,15 @@ class Premises:
             syncs=stage.syncs,
             jobs=stage.jobs,
             keys=stage.keys,
+            source_keys=made.source_keys,
+            new_keys=made.new_keys,
+            given_keys=made.given_keys,
+            copies=made.copies(stage.jobs),
+            exports=made.exports,
+            transfers=made.transfers,
+            exchange_keys=made.exchange_keys,
+            placements=made.placements,
+            intents=made.intents,
             escrows=stage.escrows,
             findings=findings,
             rewrap_data_keys=office.rewrap,

@@ -4,17 +4,22 @@ from datetime import datetime, timedelta
 
 from core.domain.clouds import CLOUDS, CloudName
 from core.domain.connections import Connection, Credential, CredentialKind, OpenConnection
+from core.domain.exchange_keys import GroupExchangeKeys
 from core.domain.groups import EscrowSettings, Group, GroupKind
+from core.domain.intents import Intent
 from core.domain.jobs import Job, JobKind
 from core.domain.keys import VirtualKey
+from core.domain.reservations import Reservation
 from core.domain.secrets import SecretBytes
-from core.ports import Binding
+from core.domain.source_keys import SourceKey
+from core.key_wiring import KeyServices, KeyStores
+from core.ports import Binding, Sealer
 from core.services.escrows import Escrows
 from core.services.findings import Findings
-from core.services.jobs import Jobs
-from core.services.key_records import KeyRecords
+from core.services.jobs import Jobs, Work
 from core.services.keys import Keys
 from core.services.locks import Lock, SyncLocks
+from core.services.materials import SealedMaterial
 from core.services.sync_work import SyncWork
 from core.services.syncs import Syncs
 from tests.builders.keys import ACCOUNT, ALICE, GROUP, NOW
@@ -78,6 +83,12 @@ class SyncStage:
         self.job_rows: MemoryCollection[Job] = MemoryCollection()
         self.key_rows: MemoryCollection[VirtualKey] = MemoryCollection()
         self.lock_rows: MemoryCollection[Lock] = MemoryCollection()
+        self.source_rows: MemoryCollection[SourceKey] = MemoryCollection()
+        self.material_rows: MemoryCollection[SealedMaterial] = MemoryCollection()
+        self.intent_rows: MemoryCollection[Intent] = MemoryCollection()
+        self.exchange_rows: MemoryCollection[GroupExchangeKeys] = MemoryCollection()
+        self.name_rows: MemoryCollection[Reservation] = MemoryCollection()
+        self.sealer: Sealer = ReversingSealer()
         self.index = MemoryIndex()
         self.blobs = MemoryBlobs()
         self.queue = MemoryQueue()
@@ -88,20 +99,39 @@ class SyncStage:
         """Make the services anew, as a restarted process does."""
         self.locks = SyncLocks(self.lock_rows, self.job_rows)
         self.findings = Findings(self.index, self.clock)
-        self.escrows = Escrows(self.blobs, ReversingSealer(), self.clock)
+        self.escrows = Escrows(self.blobs, self.sealer, self.clock)
         self.keys = Keys(self.key_rows, self.index, self.clock)
+        stores = KeyStores(
+            groups=self.groups,
+            keys=self.key_rows,
+            source_keys=self.source_rows,
+            materials=self.material_rows,
+            intents=self.intent_rows,
+            exchange_keys=self.exchange_rows,
+            names=self.name_rows,
+            index=self.index,
+        )
+        self.made = KeyServices(
+            stores,
+            vaults=self.vaults,
+            connections=self.connections,
+            sealer=self.sealer,
+            escrows=self.escrows,
+            clock=self.clock,
+        )
         work = SyncWork(
             self.groups,
             self.index,
             vaults=self.vaults,
             connections=self.connections,
-            records=KeyRecords(self.key_rows, self.index),
+            records=self.made.records,
             escrows=self.escrows,
             findings=self.findings,
             locks=self.locks,
             clock=self.clock,
         )
-        self.jobs = Jobs(self.job_rows, self.index, self.queue, self.clock, {JobKind.SYNC: work})
+        works: dict[JobKind, Work] = {JobKind.SYNC: work, JobKind.COPY: self.made.copy_work}
+        self.jobs = Jobs(self.job_rows, self.index, self.queue, self.clock, works)
         self.syncs = Syncs(self.groups, self.index, self.jobs, self.locks, self.clock)
 
     async def set_up(self, group: Group | None = None) -> None:

@@ -23,8 +23,10 @@ ANSWERED = PENDING.answered("sealed")
         (ANSWERED, True, timedelta(), Verdict.REPLAY),
         (ANSWERED, True, KEPT_FOR - TICK, Verdict.REPLAY),
         (ANSWERED, False, KEPT_FOR - TICK, Verdict.REFUSE),
-        (ANSWERED, True, KEPT_FOR, Verdict.TAKE_OVER),
-        (ANSWERED, False, KEPT_FOR, Verdict.TAKE_OVER),
+        (ANSWERED, True, KEPT_FOR, Verdict.START_ANEW),
+        (ANSWERED, False, KEPT_FOR, Verdict.START_ANEW),
+        (PENDING.given_up(NOW), True, timedelta(), Verdict.TAKE_OVER),
+        (PENDING.given_up(NOW), False, timedelta(), Verdict.REFUSE),
     ],
 )
 def test_verdicts(found: IdempotentRequest, same: bool, after: timedelta, expected: Verdict) -> None:

@@ -22,20 +22,48 @@ def spend(pace: Pace, limit: Limit, times: int, now: float, cost: int = 1) -> tu
     return times, pace
 
 
+STANDARD, PREMIUM, HSM = VaultType.STANDARD, VaultType.PREMIUM, VaultType.MANAGED_HSM
+
+
 @pytest.mark.parametrize(
-    ("vault_type", "operation", "limit"),
+    ("vault_type", "operation", "key_type", "name", "limit"),
     [
-        (VaultType.STANDARD, VaultOperation.GET, Limit(4_000, 10.0)),
-        (VaultType.PREMIUM, VaultOperation.BACK_UP, Limit(4_000, 10.0)),
-        (VaultType.MANAGED_HSM, VaultOperation.GET, Limit(1_100, 1.0)),
-        (VaultType.MANAGED_HSM, VaultOperation.BACK_UP, Limit(10, 1.0)),
-        (VaultType.MANAGED_HSM, VaultOperation.CREATE, Limit(1, 1.0)),
+        (STANDARD, VaultOperation.GET, None, "all", Limit(4_000, 10.0)),
+        (PREMIUM, VaultOperation.BACK_UP, "RSA-HSM", "all", Limit(4_000, 10.0)),
+        (PREMIUM, VaultOperation.RESTORE, None, "all", Limit(4_000, 10.0)),
+        (PREMIUM, VaultOperation.SET_ROTATION_POLICY, None, "all", Limit(4_000, 10.0)),
+        (STANDARD, VaultOperation.CREATE, "EC", "create", Limit(20, 10.0)),
+        (STANDARD, VaultOperation.CREATE, None, "create", Limit(20, 10.0)),
+        (PREMIUM, VaultOperation.CREATE, "RSA", "create", Limit(20, 10.0)),
+        (PREMIUM, VaultOperation.CREATE, "RSA-HSM", "create_hsm", Limit(10, 10.0)),
+        (PREMIUM, VaultOperation.CREATE, None, "create_hsm", Limit(10, 10.0)),
+        (STANDARD, VaultOperation.ROTATE, None, "create", Limit(20, 10.0)),
+        (PREMIUM, VaultOperation.ROTATE, None, "create_hsm", Limit(10, 10.0)),
+        (STANDARD, VaultOperation.IMPORT, "RSA", "import", Limit(300, 10.0)),
+        (PREMIUM, VaultOperation.IMPORT, "RSA-HSM", "import", Limit(300, 10.0)),
+        (HSM, VaultOperation.GET, None, "all", Limit(1_100, 1.0)),
+        (HSM, VaultOperation.IMPORT, "RSA-HSM", "all", Limit(1_100, 1.0)),
+        (HSM, VaultOperation.UPDATE, None, "all", Limit(1_100, 1.0)),
+        (HSM, VaultOperation.CREATE, "oct-HSM", "create", Limit(1, 1.0)),
+        (HSM, VaultOperation.ROTATE, None, "create", Limit(1, 1.0)),
+        (HSM, VaultOperation.BACK_UP, None, "backup", Limit(10, 1.0)),
+        (HSM, VaultOperation.RESTORE, None, "restore", Limit(10, 1.0)),
+        (HSM, VaultOperation.DELETE, None, "delete", Limit(10, 1.0)),
+        (HSM, VaultOperation.PURGE, None, "purge", Limit(10, 1.0)),
     ],
 )
 def test_limits_are_those_that_microsoft_documents(
-    vault_type: VaultType, operation: VaultOperation, limit: Limit
+    vault_type: VaultType, operation: VaultOperation, key_type: str | None, name: str, limit: Limit
 ) -> None:
-    assert limit_of(vault_type, operation)[1] == limit
+    assert limit_of(vault_type, operation, key_type) == (name, limit)
+
+
+@pytest.mark.parametrize(
+    ("vault_type", "key_type", "at_once"), [(PREMIUM, "EC", 16), (PREMIUM, "EC-HSM", 8), (HSM, "EC-HSM", 1)]
+)
+def test_creating_keys_keeps_to_its_share(vault_type: VaultType, key_type: str, at_once: int) -> None:
+    limit = limit_of(vault_type, VaultOperation.CREATE, key_type)[1]
+    assert spend(Pace(), limit, 50, START)[0] == at_once
 
 
 @pytest.mark.parametrize(
@@ -107,6 +135,25 @@ def test_no_window_ever_holds_more_than_the_capacity(costs: list[int], pauses: l
         sent.append((now, cost))
     for end, _ in sent:
         assert sum(cost for at, cost in sent if end - limit.seconds < at <= end) <= capacity
+
+
+@pytest.mark.parametrize(("ahead", "windows"), [(0, 0), (7, 0), (8, 1), (15, 1), (16, 2), (80, 10)])
+def test_the_wait_behind_others_is_told_beforehand(ahead: int, windows: int) -> None:
+    limit = Limit(10, 10.0)
+    assert Pace().expected_wait(limit, ahead, 1, START) == pytest.approx(windows * 10.5)
+
+
+@given(spent=st.lists(st.tuples(st.floats(0, 3), st.integers(1, 60)), max_size=30), cost=st.integers(1, 120))
+def test_with_nobody_ahead_the_expected_wait_is_the_wait(spent: list[tuple[float, int]], cost: int) -> None:
+    limit, now, pace = Limit(100, 10.0), START, Pace()
+    for pause, units in spent:
+        now += pause
+        pace = pace.charged(limit, units, now)
+    assert pace.expected_wait(limit, 0, cost, now) == pytest.approx(pace.admit(limit, cost, now)[0])
+
+
+def test_a_pause_is_part_of_the_expected_wait() -> None:
+    assert Pace().refused(START, 300.0).expected_wait(VAULT, 0, 1, START) == 300.0
 
 
 def test_refusals_in_a_row_pause_longer_each_time() -> None:

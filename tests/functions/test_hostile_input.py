@@ -19,6 +19,7 @@ WRITES = [operation for operation in OPERATIONS if operation.method != "GET"]
 GUARDED = [operation for operation in OPERATIONS if operation.needs is not Openness.PUBLIC]
 IDS = {"account": "acc", "application": "app", "api_key": "apk", "group": "grp", "job": "job", "key": "key"}
 TEXT = st.text(max_size=60)
+DECLARED = ("application/json", "multipart/form-data; boundary=b")
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXT,
     lambda parts: st.lists(parts, max_size=3) | st.dictionaries(TEXT, parts, max_size=3),
@@ -52,7 +53,7 @@ def assert_refused_well(operation: Operation, status: int, content: bytes) -> No
 
 @pytest.mark.parametrize("operation", WRITES, ids=lambda operation: operation.name)
 @QUICKLY
-@given(content=st.binary(max_size=200), declared=st.sampled_from(["application/json", "text/plain", "\x00", ""]))
+@given(content=st.binary(max_size=200), declared=st.sampled_from([*DECLARED, "text/plain", "\x00", ""]))
 def test_any_bytes_as_a_body(operation: Operation, content: bytes, declared: str) -> None:
     api, account = premises()
     headers = {"content-type": declared, "if-match": '"Zm9v"'}

@@ -5,6 +5,7 @@ import itertools
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TypeGuard
 
 import pytest
 import schemathesis
@@ -112,7 +113,7 @@ def test_an_operation_says_what_it_needs_and_answers(operation: Operation) -> No
     assert described["x-permission"] == str(operation.needs)
     assert isinstance(operation.needs, Permission) == ("403" in described["responses"])
     names = {parameter["name"] for parameter in described["parameters"]}
-    assert ("Idempotency-Key" in names) == (operation.method != "GET")
+    assert ("Idempotency-Key" in names) == (operation.method != "GET" and operation.kept)
     assert ("428" in described["responses"]) == any(
         each["name"] == "If-Match" and each["required"] for each in described["parameters"]
     )
@@ -121,13 +122,22 @@ def test_an_operation_says_what_it_needs_and_answers(operation: Operation) -> No
             assert status == str(status_of(CODES[code].family))
 
 
+def is_finding(node: ast.AST) -> TypeGuard[ast.Call]:
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "BlobProblem"
+
+
 def raised_codes() -> set[str]:
     """The codes that the product's source names."""
     found: set[str] = set()
     for folder in ("core", "functions"):
         for path in (ROOT / folder).rglob("*.py"):
-            for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            tree = ast.parse(path.read_text("utf-8"))
+            # What a check finds wrong with a transfer blob is an answer, not an error.
+            inner = {keyword for call in ast.walk(tree) if is_finding(call) for keyword in call.keywords}
+            for node in ast.walk(tree):
                 match node:
+                    case ast.keyword() if node in inner:
+                        continue
                     case ast.keyword(arg="code", value=ast.Constant(value=str(code))):
                         found.add(code)
                     case (

@@ -8,6 +8,9 @@ import pytest
 
 from core import correlation
 from core.domain.accounts import AccountRole
+from core.domain.callers import Caller
+from core.domain.idempotency import KEPT_FOR
+from core.domain.identifiers import IdKind, is_id
 from core.domain.permissions import Permission
 from core.errors import ConflictError, VaultUnavailableError
 from core.services.members import NewMember
@@ -40,6 +43,7 @@ class Bench:
 
     def __init__(self, premises: Premises) -> None:
         self.calls = 0
+        self.request_ids: list[str] = []
         self.error: Exception | None = None
         self.entered = asyncio.Event()
         self.gate = asyncio.Event()
@@ -49,6 +53,7 @@ class Bench:
 
     async def handle(self, _app: App, call: Call[Number, NoQuery]) -> Answer:
         self.calls += 1
+        self.request_ids.append(call.request_id)
         self.entered.set()
         await self.gate.wait()
         if self.error is not None:
@@ -56,7 +61,9 @@ class Bench:
         return Answer(Echo(number=call.body.number, calls=self.calls, correlation_id=correlation.current.get()))
 
     def operations(self) -> list[Operation]:
-        def operation(name: str, route: str, needs: Permission | Openness, precondition: Precondition) -> Operation:
+        def operation(
+            name: str, route: str, needs: Permission | Openness, precondition: Precondition, *, kept: bool = True
+        ) -> Operation:
             return Operation(
                 name=name,
                 method="POST",
@@ -68,6 +75,7 @@ class Bench:
                 body=Number,
                 answer=Echo,
                 precondition=precondition,
+                kept=kept,
             )
 
         account, none = "v1/accounts/{account}", Precondition.NONE
@@ -75,6 +83,7 @@ class Bench:
             operation("mine", "v1/mine", Openness.AUTHENTICATED, none),
             operation("in_account", account, Permission.ACCOUNT_UPDATE, none),
             operation("in_group", f"{account}/groups/{{group}}", Permission.GROUP_SYNC, none),
+            operation("export", f"{account}/export", Permission.ACCOUNT_UPDATE, none, kept=False),
             operation("conditional", f"{account}/conditional", Permission.ACCOUNT_UPDATE, Precondition.REQUIRED),
         ]
 
@@ -210,6 +219,66 @@ class TestIdempotency:
             response = await bench.api.calling(caller).send("POST", "v1/mine", {"number": 7}, headers=self.KEY)
             assert response.status == 200
         assert bench.calls == 2
+
+
+class TestRequestIds:
+    """What names a request, so that work left unfinished is known again."""
+
+    async def send(self, bench: Bench, path: str, *, by: Caller = ROOT, key: str | None = "1", number: int = 7) -> str:
+        headers = {} if key is None else {"idempotency-key": key}
+        before = bench.calls
+        await bench.api.calling(by).send("POST", path, {"number": number}, headers=headers)
+        assert bench.calls == before + 1
+        assert is_id(bench.request_ids[-1], IdKind.INTENT)
+        return bench.request_ids[-1]
+
+    async def test_a_repetition_after_a_failure_has_the_same(self, bench: Bench, account: str) -> None:
+        bench.error = VaultUnavailableError("x")
+        first = await self.send(bench, f"v1/accounts/{account}")
+        assert await self.send(bench, f"v1/accounts/{account}") == first
+
+    async def test_a_caller_an_account_and_a_key_tell_requests_apart(self, bench: Bench, account: str) -> None:
+        other = await bench.premises.office.an_account()
+        bench.error = VaultUnavailableError("x")
+        ids = [
+            await self.send(bench, "v1/mine"),
+            await self.send(bench, "v1/mine", by=ALICE),
+            await self.send(bench, "v1/mine", key="2"),
+            await self.send(bench, f"v1/accounts/{account}"),
+            await self.send(bench, f"v1/accounts/{other}"),
+        ]
+        assert len(set(ids)) == 5
+
+    async def test_what_is_asked_gives_no_part_of_it_away(self, bench: Bench) -> None:
+        bench.error = VaultUnavailableError("x")
+        first = await self.send(bench, "v1/mine", number=7)
+        bench.premises.office.clock.move(KEPT_FOR)
+        assert await self.send(bench, "v1/mine", number=7) != first
+
+    async def test_after_a_failure_another_request_may_not_have_the_key(self, bench: Bench) -> None:
+        bench.error = VaultUnavailableError("x")
+        await self.send(bench, "v1/mine", number=7)
+        response = await bench.api.send("POST", "v1/mine", {"number": 8}, headers={"idempotency-key": "1"})
+        assert (response.status, response.code) == (422, "idempotency_key_reused")
+
+    async def test_without_a_key_each_has_its_own(self, bench: Bench) -> None:
+        assert await self.send(bench, "v1/mine", key=None) != await self.send(bench, "v1/mine", key=None)
+
+
+class TestAnswersThatAreNotKept:
+    """Exports: nothing of them stays, and nobody believes that a repetition is harmless."""
+
+    async def test_a_key_is_refused_before_anything_is_done(self, bench: Bench, account: str) -> None:
+        path = f"v1/accounts/{account}/export"
+        response = await bench.api.send("POST", path, {"number": 7}, headers={"idempotency-key": "4711"})
+        assert (response.status, response.code) == (400, "idempotency_not_offered")
+        assert response.json["field"] == "Idempotency-Key"
+        assert bench.calls == 0
+
+    async def test_each_is_done_and_nothing_is_stored(self, bench: Bench, account: str) -> None:
+        for _ in range(2):
+            assert (await bench.api.send("POST", f"v1/accounts/{account}/export", {"number": 7})).status == 200
+        assert (bench.calls, bench.premises.idempotency_rows._rows) == (2, {})
 
 
 async def test_a_public_operation_opens_nothing() -> None:

@@ -83,8 +83,18 @@ async def test_a_crashed_attempt_is_taken_over_by_one(stage: Stage) -> None:
 
 
 async def test_an_abandoned_attempt_leaves_the_way_free(stage: Stage) -> None:
-    await stage.service.abandon(await stage.service.begin(SCOPE, "fingerprint"))
-    assert (await stage.service.begin(SCOPE, "fingerprint")).replay is None
+    first = await stage.service.begin(SCOPE, "fingerprint")
+    await stage.service.abandon(first)
+    second = await stage.service.begin(SCOPE, "fingerprint")
+    assert (second.replay, second.request) == (None, first.request)
+
+
+async def test_attempts_of_one_request_have_its_name_and_a_later_request_has_another(stage: Stage) -> None:
+    first = await stage.service.begin(SCOPE, "fingerprint")
+    stage.clock.move(PENDING_FOR)
+    assert (await stage.service.begin(SCOPE, "fingerprint")).request == first.request
+    stage.clock.move(KEPT_FOR)
+    assert (await stage.service.begin(SCOPE, "fingerprint")).request != first.request
 
 
 async def test_nothing_readable_is_stored(stage: Stage) -> None:

@@ -15,7 +15,7 @@ from azure.mgmt.keyvault.aio import KeyVaultManagementClient
 
 from core.adapters.azure.credentials import AppIdentity, QueuedCredential, open_credential
 from core.adapters.azure.rate_limit import PacingPolicy, RateLimits, VaultPacer
-from core.adapters.azure.retries import BoundedRetryPolicy
+from core.adapters.azure.retries import BoundedRetryPolicy, SendingPolicy
 from core.adapters.azure.transports import open_direct_session, open_session, transport
 from core.domain.connections import Connection, OpenConnection, VaultFacts
 
@@ -57,6 +57,8 @@ class AzureClients:
                 transport=transport(self._session),
                 retry_policy=BoundedRetryPolicy(),
                 per_retry_policies=[PacingPolicy(pacer)],
+                # The SDK has no other place between its authentication, which asks for tokens, and the transport.
+                custom_hook_policy=SendingPolicy(),
             )
         return client, pacer
 

@@ -67,6 +67,9 @@ _LASTING = frozenset(
     }
 )  # fmt: skip
 
+# What aiohttp raises until the connection stands: name, connect, TLS, proxy, and the time for all of it.
+_UNSENT = (aiohttp.ClientConnectorError, aiohttp.ClientHttpProxyError, aiohttp.ConnectionTimeoutError)
+
 # Numbers of Entra ID's error texts; any other means that the credential is refused.
 _ENTRA_CODES: Mapping[int, Cause] = MappingProxyType(
     {
@@ -137,6 +140,11 @@ def refusal_of(status: int, inner_code: str | None, retry_after: float | None) -
     if status == _TIMED_OUT or status >= _SERVER_ERRORS:
         return Failure(Cause.SERVICE_FAILED, timed_out=status == _TIMED_OUT, retry_after=retry_after)
     return None
+
+
+def is_unsent(error: BaseException) -> bool:
+    """Whether a request certainly reached no server: no usable connection for it came about."""
+    return any(isinstance(cause, _UNSENT) for cause in _chain(error)) or failure_of(error).cause in _LASTING
 
 
 def is_lasting(error: BaseException) -> bool:

@@ -8,7 +8,6 @@ Shapes: 'Azure Key Vault keys' REST reference (KeyListResult, KeyItem, KeyBundle
 
 import base64
 import binascii
-import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping
@@ -17,16 +16,17 @@ from types import MappingProxyType
 from typing import cast
 
 from core.domain.keys import Deletion, KeyVersion, PublicKey, Validity
+from core.domain.new_keys import RotationPolicy
 from core.domain.observed import KeyPage, ListedKey, ListedVersion
+from core.domain.public_keys import ec_public_key, rsa_public_key
 from core.domain.secrets import SecretBytes
 from core.errors import VaultAnswerError
 
 type Json = Mapping[str, object]
 
 _KID = re.compile(r"^https://[^/?#]+/keys/([0-9a-zA-Z-]{1,127})(?:/([0-9a-zA-Z]{1,64}))?$")
+_DURATION = re.compile(r"P[0-9A-Z]{1,31}")
 _CURVE_BITS = MappingProxyType({"P-256": 256, "P-256K": 256, "P-384": 384, "P-521": 521})
-# RFC 8812 registers this name for the curve that Azure calls P-256K.
-_REGISTERED_CURVES = MappingProxyType({"P-256K": "secp256k1"})
 
 
 class _MalformedError(Exception):
@@ -56,6 +56,11 @@ def key_bundle(content: bytes) -> tuple[ListedKey, KeyVersion]:
 def backup_blob(content: bytes) -> SecretBytes:
     """Read a backup answer: the blob as the vault takes it back."""
     return _read(content, lambda answer: SecretBytes(_binary(answer, "value")))
+
+
+def rotation_policy(content: bytes) -> RotationPolicy:
+    """Read a key's rotation policy; one that rotates nothing where none is set."""
+    return _read(content, _rotation_policy)
 
 
 def not_json() -> VaultAnswerError:
@@ -152,6 +157,33 @@ def _bundle(answer: Json) -> tuple[ListedKey, KeyVersion]:
     return listed, version
 
 
+def _rotation_policy(answer: Json) -> RotationPolicy:
+    # Without a policy, a vault says `"attributes": null`, and a managed HSM leaves the actions out.
+    attributes = answer.get("attributes") or {}
+    actions = answer.get("lifetimeActions") or []
+    if not isinstance(attributes, dict) or not isinstance(actions, list):
+        raise _MalformedError("'lifetimeActions' is no list")
+    triggers: dict[str, object] = {}
+    for action in actions:
+        if not isinstance(action, dict):
+            raise _MalformedError("'lifetimeActions' is no list of objects")
+        # A managed HSM repeats the word as it was sent.
+        if _text(_object(action, "action"), "type").lower() == "rotate":
+            triggers.update(_object(action, "trigger"))
+    return RotationPolicy(
+        rotate_after_creation=_duration(triggers, "timeAfterCreate"),
+        rotate_before_expiry=_duration(triggers, "timeBeforeExpiry"),
+        expires_after=_duration(attributes, "expiryTime"),
+    )
+
+
+def _duration(item: Json, name: str) -> str | None:
+    value = item.get(name) or None
+    if value is not None and (not isinstance(value, str) or not _DURATION.fullmatch(value)):
+        raise _MalformedError(f"'{name}' is no duration")
+    return value
+
+
 def _name_and_version(item: Json) -> tuple[str, str | None]:
     found = _KID.match(_text(item, "kid"))
     if found is None:
@@ -182,20 +214,10 @@ def _deletion(item: Json) -> Deletion | None:
 
 def _public_key(key: Json, key_type: str) -> PublicKey:
     if key_type.startswith("RSA"):
-        n, e = _binary(key, "n"), _binary(key, "e")
-        members = {"e": _base64url(e.lstrip(b"\0")), "kty": "RSA", "n": _base64url(n.lstrip(b"\0"))}
-        return PublicKey(n=members["n"], e=members["e"], thumbprint=_thumbprint(members))
+        return rsa_public_key(_binary(key, "n"), _binary(key, "e"))
     if key_type.startswith("EC"):
-        curve, x, y = _text(key, "crv"), _base64url(_binary(key, "x")), _base64url(_binary(key, "y"))
-        members = {"crv": _REGISTERED_CURVES.get(curve, curve), "kty": "EC", "x": x, "y": y}
-        return PublicKey(curve=curve, x=x, y=y, thumbprint=_thumbprint(members))
+        return ec_public_key(_text(key, "crv"), _binary(key, "x"), _binary(key, "y"))
     return PublicKey()
-
-
-def _thumbprint(members: Mapping[str, str]) -> str:
-    """RFC 7638, 3: the required members, in order, without white space."""
-    canonical = json.dumps(members, sort_keys=True, separators=(",", ":"))
-    return _base64url(hashlib.sha256(canonical.encode()).digest())
 
 
 def _size(key: Json, attributes: Json, key_type: str) -> int | None:
@@ -271,7 +293,3 @@ def _moment_or_none(item: Json, name: str) -> datetime | None:
         return datetime.fromtimestamp(seconds, UTC)
     except (OverflowError, OSError, ValueError):
         raise _MalformedError(f"'{name}' is no time") from None
-
-
-def _base64url(content: bytes) -> str:
-    return base64.urlsafe_b64encode(content).rstrip(b"=").decode()

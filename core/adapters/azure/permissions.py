@@ -15,12 +15,13 @@ from azure.core.rest import AsyncHttpResponse, HttpRequest
 from azure.keyvault.keys.aio import KeyClient
 
 from core.adapters.azure.failures import CALL_ERRORS, Failure, failure_of, refusal_of
-from core.adapters.azure.rate_limit import paced, retry_after
-from core.adapters.azure.refusals import inner_code
+from core.adapters.azure.rate_limit import Turn, paced, retry_after
+from core.adapters.azure.refusals import ACCESS_CODES, inner_code
 from core.adapters.azure.retries import REPEATABLE
 from core.adapters.azure.spans import vault_call
 from core.domain.connections import KEY_PERMISSIONS, ConnectionCause, PermissionState, VaultFacts
 from core.domain.rate_limits import VaultOperation
+from core.errors import VaultUnavailableError
 
 _NOTHING: Mapping[str, object] = MappingProxyType({})
 # (method, path, JSON body) of each probe; {} stands for a name that no key has.
@@ -40,7 +41,6 @@ _PROBES: Mapping[str, tuple[str, str, Mapping[str, object] | None]] = MappingPro
 )
 _HELD = frozenset({200, 400, 404})
 _FORBIDDEN = 403
-_ACCESS_CODES = frozenset({"AccessDenied", "ForbiddenByPolicy", "ForbiddenByRbac"})
 
 
 class ProbeError(Exception):
@@ -75,9 +75,14 @@ async def _sent(client: KeyClient, vault: VaultFacts, permission: str, name: str
     request = HttpRequest(method, path.format(name), json=None if body is None else dict(body))
     with vault_call(vault.uri, operation):
         try:
-            response = await client.send_request(request, retry_total=2, **paced(operation, 1), **REPEATABLE)
+            response = await client.send_request(request, retry_total=2, **paced(Turn(operation)), **REPEATABLE)
         except CALL_ERRORS as error:
             raise ProbeError(failure_of(error)) from None
+        except VaultUnavailableError as error:
+            # The vault's limit is used up for longer than a request waits.
+            raise ProbeError(
+                Failure(ConnectionCause.THROTTLED, retry_after=error.retry_after.total_seconds())
+            ) from None
     failure = refusal_of(response.status_code, inner_code(response), retry_after(response.headers))
     if failure is not None and (
         failure.cause is not ConnectionCause.ACCESS_DENIED or response.status_code != _FORBIDDEN
@@ -92,6 +97,6 @@ def _judged(vault: VaultFacts, permission: str, response: AsyncHttpResponse) -> 
     if response.status_code != _FORBIDDEN:
         return PermissionState.UNKNOWN
     # Purge protection is refused with the same status, to those who hold the permission.
-    if permission == "purge" and vault.purge_protection and inner_code(response) not in _ACCESS_CODES:
+    if permission == "purge" and vault.purge_protection and inner_code(response) not in ACCESS_CODES:
         return PermissionState.UNKNOWN
     return PermissionState.MISSING

@@ -1,12 +1,15 @@
 """Waiting for a vault's rate limit: one pace per vault in the process, shared by whoever calls it.
 
-Every attempt of every request passes `PacingPolicy`, the SDK's repeated ones too.
+Invariants: every attempt of every request passes `PacingPolicy`, the SDK's repeated ones too; whoever shares a limit
+goes in the order of asking; nobody waits longer than LONGEST_WAIT, but is told at once when to come back.
 """
 
 import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -14,12 +17,33 @@ from azure.core.pipeline import PipelineRequest, PipelineResponse
 from azure.core.pipeline.policies import AsyncHTTPPolicy
 from azure.core.rest import AsyncHttpResponse, HttpRequest
 
-from core.domain.connections import VaultType
-from core.domain.rate_limits import DEFAULT_SHARE, Pace, VaultOperation, limit_of
+from core.domain.connections import ConnectionCause, VaultType
+from core.domain.rate_limits import DEFAULT_SHARE, Limit, Pace, VaultOperation, limit_of
+from core.errors import VaultUnavailableError
+
+#: Seconds; a caller over HTTP has not much more, and a job comes back later.
+LONGEST_WAIT = 60.0
 
 _TOO_MANY = 429
 _VAULTS = 256
-_OPERATION, _COST = "vault_operation", "vault_cost"
+_TURN = "vault_turn"
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What a request is to the vault's limits; `key_type` is Azure's kty where it is known."""
+
+    operation: VaultOperation
+    cost: int = 1
+    key_type: str | None = None
+
+
+@dataclass(slots=True)
+class _Line:
+    """Those who wait for the same limit, with the units that they are going to spend."""
+
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    units: int = 0
 
 
 class VaultPacer:
@@ -30,27 +54,45 @@ class VaultPacer:
         self._clock = clock
         self._full = Pace(share=share, share_then=share)
         self._paces: dict[str, Pace] = {}
+        self._lines: dict[str, _Line] = {}
 
-    async def admit(self, operation: VaultOperation, cost: int) -> None:
-        """Wait for room in the vault's limit, and take it."""
-        name, limit = limit_of(self._type, operation)
-        while True:
-            wait, self._paces[name] = self._pace(name).admit(limit, cost, self._clock())
-            if wait <= 0:
-                return
-            await asyncio.sleep(wait)
+    async def admit(self, turn: Turn) -> None:
+        """Wait for room in the vault's limit, and take it; VaultUnavailableError `vault_throttled` if it takes long."""
+        name, limit = self._limit(turn)
+        line = self._lines.setdefault(name, _Line())
+        asked_on = self._clock()
+        _check_wait(self._pace(name).expected_wait(limit, line.units, turn.cost, asked_on))
+        line.units += turn.cost
+        try:
+            async with line.turn:
+                await self._take(name, limit, turn.cost, asked_on)
+        finally:
+            line.units -= turn.cost
 
-    def charge(self, operation: VaultOperation, cost: int) -> None:
+    def charge(self, turn: Turn) -> None:
         """Count units that the answer showed a request to have cost beyond what was asked for."""
-        if cost > 0:
-            name, limit = limit_of(self._type, operation)
-            self._paces[name] = self._pace(name).charged(limit, cost, self._clock())
+        if turn.cost > 0:
+            name, limit = self._limit(turn)
+            self._paces[name] = self._pace(name).charged(limit, turn.cost, self._clock())
 
-    def answered(self, operation: VaultOperation, status: int, retry_after: float | None) -> None:
+    def answered(self, turn: Turn, status: int, retry_after: float | None) -> None:
         """Slow down after a 429, and go on after anything else."""
-        name, _ = limit_of(self._type, operation)
+        name, _ = self._limit(turn)
         pace, now = self._pace(name), self._clock()
         self._paces[name] = pace.refused(now, retry_after) if status == _TOO_MANY else pace.accepted(now)
+
+    async def _take(self, name: str, limit: Limit, cost: int, asked_on: float) -> None:
+        while True:
+            now = self._clock()
+            wait, self._paces[name] = self._pace(name).admit(limit, cost, now)
+            if wait <= 0:
+                return
+            # A refusal meanwhile, or a line that moved more slowly than expected.
+            _check_wait(now - asked_on + wait)
+            await asyncio.sleep(wait)
+
+    def _limit(self, turn: Turn) -> tuple[str, Limit]:
+        return limit_of(self._type, turn.operation, turn.key_type)
 
     def _pace(self, name: str) -> Pace:
         return self._paces.get(name, self._full)
@@ -85,19 +127,18 @@ class PacingPolicy(AsyncHTTPPolicy[HttpRequest, AsyncHttpResponse]):
     async def send(self, request: PipelineRequest[HttpRequest]) -> PipelineResponse[HttpRequest, AsyncHttpResponse]:
         """Wait, send, and tell the pacer what came back."""
         # Options are the transport's in the end; what a repeated attempt needs again moves to the context.
-        for name in (_OPERATION, _COST):
-            if name in request.context.options:
-                request.context[name] = request.context.options.pop(name)
-        operation: VaultOperation = request.context[_OPERATION]
-        await self._pacer.admit(operation, request.context[_COST])
+        if _TURN in request.context.options:
+            request.context[_TURN] = request.context.options.pop(_TURN)
+        turn: Turn = request.context[_TURN]
+        await self._pacer.admit(turn)
         response = await self.next.send(request)
-        self._pacer.answered(operation, response.http_response.status_code, retry_after(response.http_response.headers))
+        self._pacer.answered(turn, response.http_response.status_code, retry_after(response.http_response.headers))
         return response
 
 
-def paced(operation: VaultOperation, cost: int) -> dict[str, Any]:
+def paced(turn: Turn) -> dict[str, Any]:
     """Return the request options that tell `PacingPolicy` what a request is and costs."""
-    return {_OPERATION: operation, _COST: cost}
+    return {_TURN: turn}
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
@@ -109,3 +150,13 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
         return max(0.0, parsedate_to_datetime(text).timestamp() - time.time()) or None
     except ValueError:
         return None
+
+
+def _check_wait(seconds: float) -> None:
+    if seconds > LONGEST_WAIT:
+        raise VaultUnavailableError(
+            "So many requests wait for this vault's limit that this one is not let in now.",
+            code="vault_throttled",
+            retry_after=timedelta(seconds=seconds),
+            facts={"cause": ConnectionCause.THROTTLED.value},
+        )

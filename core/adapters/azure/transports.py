@@ -1,7 +1,8 @@
 """The network side of a connection: one HTTP session with its TLS settings and proxy, for every client of it.
 
 Invariants: a custom CA replaces the system's; the host is always checked unless a custom CA is given and the check was
-switched off; a client certificate's key touches no disk; neither the environment's proxies nor `.netrc` are consulted.
+switched off; a client certificate's key touches no disk; neither the environment's proxies nor `.netrc` are consulted;
+a request goes out as often as it is asked for: repeating it is decided by `retries` alone, which paces and counts.
 """
 
 import os
@@ -17,6 +18,10 @@ from core.domain.secrets import SecretText
 CONNECT_SECONDS = 5
 READ_SECONDS = 30
 _CONNECTIONS = 100
+
+
+class CutConnectionError(aiohttp.ClientConnectionError):
+    """A connection broke while a request was on it: the server may have done what was asked, or not."""
 
 
 def open_session(connection: OpenConnection) -> aiohttp.ClientSession:
@@ -70,7 +75,22 @@ def _session(context: ssl.SSLContext, proxy: URL | None) -> aiohttp.ClientSessio
         auto_decompress=False,
         trust_env=False,
         proxy=proxy,
+        middlewares=(_sent_as_asked,),
     )
+
+
+async def _sent_as_asked(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    """Keep aiohttp from repeating by itself: it sends a PUT or DELETE again when it finds the connection broken.
+
+    It does so for the two errors below, whatever was sent before (RFC 9112, 9.3.1, leaves that to the sender). An
+    import is a PUT and makes a version each time.
+    """
+    try:
+        return await send(request)
+    except aiohttp.ClientConnectorError:
+        raise
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        raise CutConnectionError(type(error).__name__) from error
 
 
 def _load_client_certificate(context: ssl.SSLContext, pem: SecretText) -> None:

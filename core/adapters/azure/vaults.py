@@ -13,6 +13,7 @@ from core.adapters.azure.permissions import ProbeError, probe
 from core.adapters.azure.rate_limit import RateLimits
 from core.adapters.azure.resources import Discovery, ManagementError, discover, read
 from core.adapters.azure.vault_keys import AzureVaultKeys
+from core.adapters.azure.vault_requests import VaultRequests
 from core.domain.connections import (
     ConnectionCause,
     ConnectionReport,
@@ -78,7 +79,7 @@ class AzureVaults:
     async def _keys(self, group: str, connection: OpenConnection, vault: VaultFacts) -> AsyncIterator[VaultKeys]:
         async with self._shared.use(group, connection) as clients:
             client, pacer = clients.keys(vault)
-            yield AzureVaultKeys(client, vault, pacer)
+            yield AzureVaultKeys(VaultRequests(client, vault, pacer))
 
 
 class _Test:

@@ -85,6 +85,9 @@ async def _name_operation(request: web.Request, handler: Handler) -> web.StreamR
     if route is not None:
         request[_ROUTE] = route
     request[OPERATION] = route.operation.name if route is not None else _UNKNOWN
+    # A service has received what it works on, however long it takes and whether or not the client still waits.
+    if 0 < (request.content_length or 0) <= _MAX_BODY_BYTES:
+        await request.read()
     return await handler(request)
 
 

@@ -15,7 +15,7 @@ from local.emulator.keyvault.errors import bad_parameter, deleted_key_not_found,
 from local.emulator.keyvault.kinds import is_hsm
 from local.emulator.keyvault.material import Material, MaterialError
 from local.emulator.keyvault.model import DeletedKey, KeyVersion
-from local.emulator.keyvault.name_states import check_no_deletion_runs, check_writable
+from local.emulator.keyvault.name_states import check_no_deletion_runs, check_no_recovery_runs, check_writable
 from local.emulator.keyvault.names import fold
 from local.emulator.keyvault.params import KeySettings
 from local.emulator.keyvault.release_policies import check_release_policy, check_release_policy_change
@@ -82,6 +82,7 @@ async def update_key(call: Call) -> dict[str, Any]:
 async def delete_key(call: Call) -> dict[str, Any]:
     """Soft-delete a key with all its versions; without soft delete it is gone at once."""
     check_no_deletion_runs(call)
+    check_no_recovery_runs(call)
     key = call.live_key()
     if key.newest.managed:
         message = 'Operation "delete" is not allowed as this object\'s lifetime is managed by Key Vault.'
@@ -104,6 +105,7 @@ async def get_deleted_key(call: Call) -> dict[str, Any]:
 async def recover_deleted_key(call: Call) -> dict[str, Any]:
     """Bring a soft-deleted key back with all its versions."""
     check_no_deletion_runs(call)
+    check_no_recovery_runs(call)
     folded = fold(call.name)
     if folded not in call.store.deleted:
         raise key_not_found(call.vault, call.name)

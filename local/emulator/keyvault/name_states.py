@@ -11,7 +11,12 @@ def check_writable(call: Call) -> None:
     folded = fold(call.name)
     if folded in call.store.deleted:
         raise deleted_but_recoverable(call.store.deleted[folded].key.name)
-    key = call.store.keys.get(folded)
+    check_no_recovery_runs(call)
+
+
+def check_no_recovery_runs(call: Call) -> None:
+    """Raise `Conflict` while a recovery runs on the name."""
+    key = call.store.keys.get(fold(call.name))
     if key is not None and key.visible_at > call.now:
         raise being_recovered()
 

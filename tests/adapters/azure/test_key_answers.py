@@ -8,6 +8,7 @@ import pytest
 
 from core.adapters.azure import key_answers
 from core.domain.keys import Deletion
+from core.domain.new_keys import RotationPolicy
 from core.errors import VaultAnswerError
 
 CREATED = 1_680_041_253
@@ -180,3 +181,53 @@ def test_a_malformed_key_is_refused(bundle: dict[str, Any]) -> None:
 def test_a_malformed_backup_is_refused(answer: dict[str, Any]) -> None:
     with pytest.raises(VaultAnswerError):
         key_answers.backup_blob(content(answer))
+
+
+def rotates(**trigger: str) -> dict[str, Any]:
+    return {"trigger": trigger, "action": {"type": "Rotate"}}
+
+
+NOTIFIES = {"trigger": {"timeBeforeExpiry": "P30D"}, "action": {"type": "Notify"}}
+
+
+@pytest.mark.parametrize(
+    ("answer", "policy"),
+    [
+        ({"lifetimeActions": [NOTIFIES], "attributes": None}, RotationPolicy()),
+        ({"attributes": {"created": 0, "expiryTime": "", "updated": 0}, "id": ""}, RotationPolicy()),
+        (
+            {
+                "id": f"{HOST}/keys/k/rotationpolicy",
+                "lifetimeActions": [rotates(timeAfterCreate="P30D"), NOTIFIES],
+                "attributes": {"expiryTime": "P90D", "created": CREATED, "updated": CREATED},
+            },
+            RotationPolicy("P30D", None, "P90D"),
+        ),
+        (
+            {"lifetimeActions": [{"trigger": {"timeBeforeExpiry": "P1Y"}, "action": {"type": "rotate"}}]},
+            RotationPolicy(rotate_before_expiry="P1Y"),
+        ),
+    ],
+    ids=range(4),
+)
+def test_rotation_policies(answer: dict[str, Any], policy: RotationPolicy) -> None:
+    assert key_answers.rotation_policy(content(answer)) == policy
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"lifetimeActions": {"a": 1}},
+        {"lifetimeActions": [1]},
+        {"lifetimeActions": [{"trigger": {}}]},
+        {"lifetimeActions": [{"action": {"type": "Rotate"}}]},
+        {"lifetimeActions": [{"action": {"type": 1}, "trigger": {}}]},
+        {"lifetimeActions": [rotates(timeAfterCreate="tomorrow")]},
+        {"attributes": {"expiryTime": 90}},
+        {"attributes": "P90D"},
+    ],
+    ids=range(8),
+)
+def test_a_malformed_rotation_policy_is_refused(answer: dict[str, Any]) -> None:
+    with pytest.raises(VaultAnswerError):
+        key_answers.rotation_policy(content(answer))

@@ -45,8 +45,13 @@ async def test_a_vault_shows_a_recovery_after_a_while(raw_of: MakeRaw, vault: Te
     assert recovered.status == 200
     assert (await raw("GET", "/deletedkeys/back")).status == 404
     assert (await raw("GET", "/keys/back")).status == 404
-    create = await raw("POST", "/keys/back/create", {"kty": "EC"})
-    assert create.error == (409, "Conflict", "ObjectIsBeingRecovered")
+    for method, path in (
+        ("POST", "/keys/back/create"),
+        ("DELETE", "/keys/back"),
+        ("POST", "/deletedkeys/back/recover"),
+    ):
+        answer = await raw(method, path, {"kty": "EC"} if path.endswith("create") else None)
+        assert answer.error == (409, "Conflict", "ObjectIsBeingRecovered"), path
     assert (await settled(lambda: raw("GET", "/keys/back"), 200)).json["key"] == recovered.json["key"]
 
 

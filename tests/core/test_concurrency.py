@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from core.adapters.concurrency import each
+from core.concurrency import each
 
 
 async def test_returns_the_answers_in_order_and_bounds_the_calls() -> None:

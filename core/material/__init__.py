@@ -1,0 +1,1 @@
+"""Plaintext key material: the only package that holds it. The folder is the warning."""

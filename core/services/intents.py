@@ -1,0 +1,73 @@
+"""Keeps intents: open ones where reconciliation finds them, done ones for a day for requests that are repeated."""
+
+from collections.abc import AsyncIterator
+from contextlib import suppress
+
+from core.domain.intents import KEPT_FOR, LEFT_OVER_AFTER, Intent
+from core.errors import AlreadyExistsError, ConflictError, StaleWriteError
+from core.ports import Clock, Collection, OrderedIndex
+from core.services.due_times import DueTimes, position
+
+
+class Intents:
+    """The intents of all accounts."""
+
+    def __init__(self, intents: Collection[Intent], index: OrderedIndex, clock: Clock) -> None:
+        self._intents = intents
+        self._open = DueTimes(index, "intents-open")
+        self._done = DueTimes(index, "intents-done")
+        self._clock = clock
+
+    async def find(self, account: str, id_: str) -> Intent | None:
+        """Return an intent, or None."""
+        stored = await self._intents.get(account, id_)
+        return stored.value if stored else None
+
+    async def open(self, intent: Intent) -> None:
+        """Write an intent down; ConflictError `request_in_progress` if the same request is at work elsewhere."""
+        await self._open.plan(intent.started_on, intent.id, _entry(intent))
+        try:
+            await self._intents.insert(intent.account, intent.id, intent)
+        except AlreadyExistsError:
+            raise ConflictError("The same request is being worked on.", code="request_in_progress") from None
+
+    async def close(self, intent: Intent, key: str) -> None:
+        """Note the outcome."""
+        now = self._clock.now()
+        done = intent.done(key, now)
+        await self._done.plan(now, intent.id, _entry(intent))
+        stored = await self._intents.get(intent.account, intent.id)
+        if stored is not None and stored.value.key is None:
+            with suppress(StaleWriteError):
+                await self._intents.replace(intent.account, intent.id, done, stored.etag)
+        await self._forget_open(intent)
+
+    async def abandon(self, intent: Intent) -> None:
+        """Forget an intent of which nothing was done."""
+        await self._intents.delete(intent.account, intent.id)
+        await self._forget_open(intent)
+
+    async def left_over(self) -> AsyncIterator[Intent]:
+        """Yield the open intents whose request must have ended."""
+        async for place, entry in self._open.due(self._clock.now() - LEFT_OVER_AFTER):
+            intent = await self.find(str(entry["account"]), str(entry["id"]))
+            if intent is None or intent.key is not None:
+                await self._open.done(place)
+            else:
+                yield intent
+
+    async def expire(self) -> int:
+        """Delete what was done more than a day ago; return how many."""
+        expired = 0
+        async for place, entry in self._done.due(self._clock.now() - KEPT_FOR):
+            await self._intents.delete(str(entry["account"]), str(entry["id"]))
+            await self._done.done(place)
+            expired += 1
+        return expired
+
+    async def _forget_open(self, intent: Intent) -> None:
+        await self._open.done(position(intent.started_on, intent.id))
+
+
+def _entry(intent: Intent) -> dict[str, object]:
+    return {"account": intent.account, "id": intent.id}

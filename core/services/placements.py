@@ -1,0 +1,290 @@
+"""Brings a new key into a vault, once: whatever is cut off, and however often the request is repeated.
+
+The order is what makes it safe: the name is found free, the intent is stored, the request goes out once, the outcome
+is recorded, the intent is closed. Whoever comes later with the same request, or reconciliation, finds the intent and
+asks the vault what became of it.
+
+Invariant: no request that makes a version is sent while an earlier one of the same intent may have been carried out.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+
+from core.domain.groups import Group, vault_of
+from core.domain.intents import GIVEN_UP_AFTER, Intent, is_expected
+from core.domain.key_names import is_chosen
+from core.domain.keys import (
+    GONE,
+    CopiedFrom,
+    EscrowGeneration,
+    HistoryEntry,
+    KeyOrigin,
+    KeyVersion,
+    Presence,
+    VirtualKey,
+    extended,
+)
+from core.domain.new_keys import NewKey, NewVersion
+from core.domain.observed import ListedKey, ObservedKey
+from core.domain.placements import context_of, placed
+from core.domain.sync import SyncContext, key_id
+from core.errors import (
+    ConflictError,
+    KeystewardError,
+    NotFoundError,
+    VaultAnswerError,
+    VaultOutcomeUnknownError,
+)
+from core.ports import Clock, VaultKeys
+from core.services.display_names import DisplayNames
+from core.services.escrows import Backup, Escrows
+from core.services.group_vaults import GroupVaults
+from core.services.intents import Intents
+from core.services.key_records import KeyChange, KeyRecords
+from core.services.vault_names import VaultNames, soft_deleted, taken
+
+#: After an answer was lost the vault is asked this often, with a second in between, what became of the request.
+_LOOKS = 3
+_SECONDS_BETWEEN_LOOKS = 1.0
+
+type Seen = tuple[ListedKey, KeyVersion]
+#: Sends the one request that makes the version.
+type Send = Callable[[VaultKeys], Awaitable[Seen]]
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """A key that is to come into a vault: its names, what is asked for, and what the record is to say of it."""
+
+    request: NewKey
+    name: str
+    azure_name: str
+    new: NewVersion
+    origin: KeyOrigin
+    event: str
+    thumbprint: str | None = None
+    copied_from: CopiedFrom | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Escrow:
+    """The escrow of a key that was just made, or why the vault refused a backup."""
+
+    generation: EscrowGeneration | None = None
+    problem: str | None = None
+
+    def recorded(self, context: SyncContext, key: VirtualKey) -> VirtualKey:
+        """Return the key's record with it."""
+        if self.generation is None:
+            return replace(key, escrow_problem=self.problem)
+        entry = HistoryEntry(context.now, "key.escrowed", context.actor, self.generation.id)
+        escrow = (*key.escrow, self.generation)
+        return replace(key, escrow=escrow, escrow_problem=None, history=extended(key.history, entry))
+
+
+class Placements:
+    """Makes keys in vaults."""
+
+    def __init__(  # noqa: PLR0913 - the collaborators of a placement
+        self,
+        vaults: GroupVaults,
+        intents: Intents,
+        *,
+        names: DisplayNames,
+        vault_names: VaultNames,
+        records: KeyRecords,
+        escrows: Escrows,
+        clock: Clock,
+    ) -> None:
+        self._vaults = vaults
+        self._intents = intents
+        self._names = names
+        self._vault_names = vault_names
+        self._records = records
+        self._escrows = escrows
+        self._clock = clock
+
+    async def place(self, keys: VaultKeys, placement: Placement, send: Send) -> VirtualKey:
+        """Make the key with `send`, or find the one that this request made before.
+
+        Raises ConflictError (`key_name_taken`, `key_name_soft_deleted`, `key_name_purged`, `key_display_name_taken`,
+        `request_in_progress`), VaultOutcomeUnknownError, and whatever `send` raises.
+        """
+        group = placement.request.group
+        earlier = await self._intents.find(group.account, placement.request.request)
+        if earlier is not None and earlier.key is not None:
+            return (await self._records.get(group.account, group.id, earlier.key)).value
+        seen = await self._look(keys, earlier) if earlier else None
+        intent = earlier or await self._prepared(keys, placement)
+        if seen is None:
+            seen = await self._sent(keys, intent, send)
+        return await self._concluded(keys, group, intent, seen)
+
+    async def reconcile(self) -> int:
+        """Find out what became of intents that were left over, and record it; return how many were settled."""
+        settled = 0
+        async for intent in self._intents.left_over():
+            try:
+                settled += await self._reconcile_one(intent)
+            except KeystewardError as error:
+                # One vault that cannot be asked must not keep the others waiting.
+                _log.warning("intent not reconciled", extra={"intent": intent.id, "code": error.code})
+        return settled
+
+    async def _reconcile_one(self, intent: Intent) -> bool:
+        try:
+            group = await self._vaults.group(intent.account, intent.group)
+        except NotFoundError:
+            await self._abandon(intent)
+            return True
+        async with self._vaults.opened(group) as keys:
+            try:
+                seen = await self._look(keys, intent)
+            except ConflictError:
+                await self._abandon(intent)
+                return True
+            if seen is not None:
+                await self._concluded(keys, group, intent, seen)
+                return True
+        if self._clock.now() - intent.started_on > GIVEN_UP_AFTER:
+            await self._abandon(intent)
+            return True
+        return False
+
+    async def _prepared(self, keys: VaultKeys, placement: Placement) -> Intent:
+        """Take the names and write the intent down."""
+        request, group = placement.request, placement.request.group
+        intent = Intent(
+            id=request.request,
+            account=group.account,
+            group=group.id,
+            name=placement.name,
+            azure_name=placement.azure_name,
+            new=placement.new,
+            origin=placement.origin,
+            event=placement.event,
+            actor=request.actor,
+            started_on=self._clock.now(),
+            thumbprint=placement.thumbprint,
+            copied_from=placement.copied_from,
+        )
+        await self._reserve(intent)
+        try:
+            await self._vault_names.require_free(
+                keys, group, placement.azure_name, reuse_purged=request.names.reuse_purged
+            )
+        except KeystewardError:
+            await self._release(intent)
+            raise
+        await self._intents.open(intent)
+        return intent
+
+    async def _sent(self, keys: VaultKeys, intent: Intent, send: Send) -> Seen:
+        try:
+            return await send(keys)
+        except (VaultOutcomeUnknownError, VaultAnswerError):
+            for look in range(_LOOKS):
+                await asyncio.sleep(_SECONDS_BETWEEN_LOOKS if look else 0)
+                seen = await self._look(keys, intent)
+                if seen is not None:
+                    return seen
+            raise
+        except KeystewardError as error:
+            # Whatever else it was, nothing was made.
+            await self._abandon(intent)
+            raise await self._named(intent, error) from None
+
+    async def _named(self, intent: Intent, error: KeystewardError) -> KeystewardError:
+        """Return a refusal because of the name's state with its ways out; others as they are."""
+        if error.code != "key_soft_deleted":
+            return error
+        return soft_deleted(await self._vault_names.recorded(intent.group, intent.azure_name), None)
+
+    async def _look(self, keys: VaultKeys, intent: Intent) -> Seen | None:
+        """Return what the vault has of the intent, or None; ConflictError where the name is somebody else's by now."""
+        try:
+            versions = await keys.list_versions(intent.azure_name)
+            listed, current = await keys.get_version(intent.azure_name, None)
+        except NotFoundError:
+            return None
+        if len(versions) == 1 and is_expected(intent, current):
+            return listed, current
+        raise taken(await self._vault_names.recorded(intent.group, intent.azure_name))
+
+    async def _concluded(self, keys: VaultKeys, group: Group, intent: Intent, seen: Seen) -> VirtualKey:
+        """Escrow the key, record it, and close the intent."""
+        listed, version = seen
+        await self._require_first(keys, intent, version)
+        context = context_of(intent, group.key_label, self._clock.now())
+        observed = ObservedKey(listed, (version,))
+        escrow = await self._backed_up(keys, group, placed(context, intent, observed, None), context.job)
+
+        def recorded(present: VirtualKey | None) -> VirtualKey:
+            return escrow.recorded(context, placed(context, intent, observed, present))
+
+        id_ = key_id(group.id, observed)
+        await self._make_way(group, intent, id_)
+        key = await self._records.amend(group.account, group.id, id_, recorded)
+        await self._intents.close(intent, key.id)
+        await self._names.release_in_vault(intent.account, intent.group, intent.azure_name, intent.id)
+        return key
+
+    async def _require_first(self, keys: VaultKeys, intent: Intent, version: KeyVersion) -> None:
+        """Raise ConflictError `key_name_raced` if the version came to a key that somebody made at the same moment."""
+        versions = await keys.list_versions(intent.azure_name)
+        if any(other.id != version.id and other.created_on <= version.created_on for other in versions):
+            await self._abandon(intent)
+            raise ConflictError(
+                "Somebody else made a key with this name at the same moment; the vault holds both as versions of it.",
+                code="key_name_raced",
+                facts={"azure_name": intent.azure_name, "version": version.id},
+            )
+
+    async def _make_way(self, group: Group, intent: Intent, id_: str) -> None:
+        """Move a purged key, whose name is taken now, to its place among the replaced."""
+        known = await self._vault_names.recorded(group.id, intent.azure_name)
+        stored = await self._records.keys.get(group.id, known.id) if known and known.id != id_ else None
+        if stored is None:
+            return
+        presence = stored.value.presence if stored.value.presence in GONE else Presence.PURGED
+        gone = replace(stored.value, presence=presence, observed_on=self._clock.now())
+        await self._records.write(group.account, group.id, [KeyChange(gone, known, stored.etag, replaced=True)])
+
+    async def _backed_up(self, keys: VaultKeys, group: Group, key: VirtualKey, job: str) -> _Escrow:
+        """Escrow the key at once; where that cannot be done now, the next sync does it."""
+        if not group.escrow.enabled:
+            return _Escrow()
+        try:
+            content = await keys.back_up(key.azure_name)
+            generations = await self._escrows.store(vault_of(group), job, [Backup(key, content)])
+        except VaultAnswerError as error:
+            return _Escrow(problem=error.code)
+        except KeystewardError as error:
+            _log.warning("key not escrowed yet", extra={"key": key.id, "code": error.code})
+            return _Escrow()
+        return _Escrow(generations[key.id])
+
+    async def _reserve(self, intent: Intent) -> None:
+        if not await self._names.reserve_in_vault(intent.account, intent.group, intent.azure_name, intent.id):
+            raise ConflictError(
+                "Another request is making a key with this name.", code="key_name_taken", field="azure_name"
+            )
+        if is_chosen(intent.name):
+            try:
+                await self._names.reserve(intent.account, intent.name, intent.id)
+            except ConflictError:
+                await self._names.release_in_vault(intent.account, intent.group, intent.azure_name, intent.id)
+                raise
+
+    async def _release(self, intent: Intent) -> None:
+        await self._names.release_in_vault(intent.account, intent.group, intent.azure_name, intent.id)
+        if is_chosen(intent.name):
+            await self._names.release(intent.account, intent.name, intent.id)
+
+    async def _abandon(self, intent: Intent) -> None:
+        await self._intents.abandon(intent)
+        await self._release(intent)
