@@ -82,6 +82,7 @@ KEY_CODES: Mapping[str, tuple[type[KeystewardError], str]] = MappingProxyType({
     "key_not_allowed": (_REFUSED, "The target does not take such a key; `violations` names every reason."),
     "vault_refused": (_REFUSED, "The vault finds something wrong in the request; `azure_code` is its word for it."),
 
+    "backup_refused": (VaultAnswerError, "The vault refuses to back the key up."),
     "restore_refused": (VaultAnswerError, "The vault does not take the backup."),
     "vault_outcome_unknown": (VaultOutcomeUnknownError, "The answer was lost: repeat with the same Idempotency-Key."),
 
