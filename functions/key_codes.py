@@ -69,7 +69,7 @@ KEY_CODES: Mapping[str, tuple[type[KeystewardError], str]] = MappingProxyType({
     "key_permission_missing": (_CONFLICT, "The source key itself does not have the permission that is named."),
     "key_not_active": (_CONFLICT, "The source key's state does not allow this use."),
     "wrapping_key_unsuitable": (_CONFLICT, "Keys of this type do not wrap, or not with this algorithm."),
-    "copies_failed": (_CONFLICT, "Of a copy job: some of the copies failed; its results say why."),
+    "targets_failed": (_CONFLICT, "Of a job with several targets: some of them failed; its results say why."),
     "vault_without_hsm": (_CONFLICT, "A standard vault takes no transfer blobs."),
     "key_exchange_key_unsuitable": (_CONFLICT, "The key cannot serve as key exchange key; the detail says why."),
     "key_soft_deleted": (_CONFLICT, "The vault has the key as soft-deleted."),

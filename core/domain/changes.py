@@ -1,21 +1,53 @@
-"""What becomes of a key's record when Keysteward itself changed the key: the answer is recorded, without drift."""
+"""What becomes of a key's record when its vault was asked, or was changed by Keysteward itself: no drift."""
 
 from dataclasses import replace
+from datetime import datetime
 
-from core.domain.keys import HistoryEntry, KeyVersion, VirtualKey, extended
-from core.domain.observed import ListedKey
-from core.domain.sync import fingerprint
+from core.domain.keys import HistoryEntry, KeyVersion, Presence, VirtualKey, extended
+from core.domain.observed import ListedKey, ObservedKey, fingerprint
+
+#: Older versions keep only the thumbprint of their public key, so that a key with thousands of versions fits a row.
+KEPT_PUBLIC_KEYS = 500
 
 
-def changed_version(key: VirtualKey, listed: ListedKey, version: KeyVersion, entry: HistoryEntry) -> VirtualKey:
+def absorbed(key: VirtualKey, observed: ObservedKey, now: datetime) -> VirtualKey:
+    """Return the record as the vault shows the key; what differs from before is taken over without a word."""
+    listed = observed.listed
+    presence = Presence.SOFT_DELETED if listed.deletion else Presence.LIVE
+    # While a key is soft-deleted, its vault shows the newest version only: the others are still there.
+    versions = observed.versions if presence is Presence.LIVE else _overlaid(key.versions, observed.versions)
+    return replace(
+        key,
+        presence=presence,
+        versions=within_row(versions),
+        fingerprint=fingerprint(listed),
+        deletion=listed.deletion,
+        observed_on=now,
+    )
+
+
+def revised(key: VirtualKey, listed: ListedKey, version: KeyVersion, now: datetime) -> VirtualKey:
     """Return the record after a change of one version; `listed` is that version as a list would show it."""
     versions = tuple(version if one.id == version.id else one for one in key.versions)
     # A vault's list shows the current version only.
     current = key.current is not None and key.current.id == version.id
-    return replace(
-        key,
-        versions=versions,
-        fingerprint=fingerprint(listed) if current else key.fingerprint,
-        observed_on=entry.on,
-        history=extended(key.history, entry),
-    )
+    shown = fingerprint(listed) if current else key.fingerprint
+    return replace(key, versions=versions, fingerprint=shown, observed_on=now)
+
+
+def changed_version(key: VirtualKey, listed: ListedKey, version: KeyVersion, entry: HistoryEntry) -> VirtualKey:
+    """Return the record after a change of one version, with its history."""
+    changed = revised(key, listed, version, entry.on)
+    return replace(changed, history=extended(changed.history, entry))
+
+
+def within_row(versions: tuple[KeyVersion, ...]) -> tuple[KeyVersion, ...]:
+    """Return versions as a record can hold them."""
+    older, newer = versions[:-KEPT_PUBLIC_KEYS], versions[-KEPT_PUBLIC_KEYS:]
+    slim = (replace(v, public_key=replace(v.public_key, n=None, e=None, x=None, y=None)) for v in older)
+    return (*slim, *newer)
+
+
+def _overlaid(recorded: tuple[KeyVersion, ...], observed: tuple[KeyVersion, ...]) -> tuple[KeyVersion, ...]:
+    merged = {version.id: version for version in (*recorded, *observed)}
+    return tuple(sorted(merged.values(), key=lambda version: (version.created_on, version.id)))

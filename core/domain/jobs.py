@@ -16,6 +16,7 @@ class JobKind(StrEnum):
 
     SYNC = "sync"
     COPY = "copy"
+    ACTION = "action"
 
 
 class JobStatus(StrEnum):

@@ -217,6 +217,15 @@ def check_kind(target: Target, kind: KeyKind, policy: KeyPolicy) -> None:
         raise _refusal(found)
 
 
+def check_operations(family: KeyFamily, operations: Iterable[str]) -> None:
+    """Raise PolicyViolationError `key_not_allowed` where keys of this type, wherever they are, lack an operation."""
+    allowed = OPERATIONS[family]
+    unknown = sorted(set(operations) - set(allowed))
+    if unknown:
+        detail = f"{', '.join(unknown)}: not for keys of type {family.value}; {', '.join(allowed)} are."
+        raise _refusal((Violation("operations", detail),))
+
+
 def _kind_violations(target: Target, kind: KeyKind, policy: KeyPolicy) -> list[Violation]:
     tier = TIERS[target]
     place = target.value.replace("_", " ")

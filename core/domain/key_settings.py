@@ -15,11 +15,12 @@ from core.domain.key_kinds import (
     Target,
     azure_type,
     check_allowed,
+    check_operations,
     permissions_of,
     protection_of,
 )
 from core.domain.keys import Validity
-from core.domain.new_keys import KeySettings, NewVersion
+from core.domain.new_keys import KeySettings, NewVersion, VersionChanges
 from core.errors import InvalidRequestError
 
 TAGS_LIMIT = 15
@@ -73,6 +74,24 @@ def checked_validity(validity: Validity, now: datetime) -> Validity:
         detail = "The deactivation date comes after the activation date."
         raise InvalidRequestError(detail, code="dates_invalid", field="expires_on")
     return replace(validity, not_before=begin, expires_on=end)
+
+
+def checked_change(kind: KeyKind | None, changes: VersionChanges, present: Validity) -> VersionChanges:
+    """Return changes of a version in a vault as Azure takes them.
+
+    Raises InvalidRequestError `dates_invalid`, `tags_invalid`; PolicyViolationError `key_not_allowed` for operations
+    that keys of this kind do not have.
+    """
+    begin, end = _whole(changes.not_before), _whole(changes.expires_on)
+    first, last = begin or present.not_before, end or present.expires_on
+    if first is not None and last is not None and last <= first:
+        detail = "The deactivation date comes after the activation date."
+        raise InvalidRequestError(detail, code="dates_invalid", field="expires_on" if end else "not_before")
+    if changes.operations is not None and kind is not None:
+        check_operations(kind.family, changes.operations)
+    tags = None if changes.tags is None else checked_tags(changes.tags)
+    operations = None if changes.operations is None else _unique(changes.operations)
+    return replace(changes, not_before=begin, expires_on=end, tags=tags, operations=operations)
 
 
 def checked_tags(tags: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:

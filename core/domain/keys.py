@@ -9,6 +9,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from core.domain.callers import Actor
+from core.domain.pending_actions import Deactivation, PendingAction, Retirement
 
 #: How many drift and history entries a key carries; the oldest go first.
 KEPT_ENTRIES = 200
@@ -32,6 +33,18 @@ class KeyState(StrEnum):
     DESTROYED = "destroyed"
 
 
+class Condition(StrEnum):
+    """Where a key is in its life; finer than its state, which calls both disabled and expired keys deactivated."""
+
+    PRE_ACTIVE = "pre-active"
+    ACTIVE = "active"
+    DISABLED = "disabled"
+    EXPIRED = "expired"
+    SOFT_DELETED = "soft-deleted"
+    PURGED = "purged"
+    DESTROYED = "destroyed"
+
+
 class Presence(StrEnum):
     """Where a key is, apart from dates."""
 
@@ -43,6 +56,13 @@ class Presence(StrEnum):
 
 #: Where a key is no more in its vault.
 GONE = frozenset({Presence.PURGED, Presence.DESTROYED})
+
+
+_CONDITIONS = {
+    Presence.SOFT_DELETED: Condition.SOFT_DELETED,
+    Presence.PURGED: Condition.PURGED,
+    Presence.DESTROYED: Condition.DESTROYED,
+}
 
 
 class KeyOrigin(StrEnum):
@@ -237,6 +257,9 @@ class VirtualKey:
     drift: tuple[Drift, ...] = ()
     history: tuple[HistoryEntry, ...] = ()
     copied_from: CopiedFrom | None = None
+    pending: PendingAction | None = None
+    deactivation: Deactivation | None = None
+    retirements: tuple[Retirement, ...] = ()
 
     @property
     def current(self) -> KeyVersion | None:
@@ -251,20 +274,27 @@ class VirtualKey:
         return not self.copied_from.has(self.current)
 
 
-def state_at(presence: Presence, validity: Validity, now: datetime) -> KeyState:
-    """Return the state at `now` that follows from where the key is and from its current version."""
-    gone = {
-        Presence.SOFT_DELETED: KeyState.SOFT_DELETED,
-        Presence.PURGED: KeyState.PURGED,
-        Presence.DESTROYED: KeyState.DESTROYED,
-    }.get(presence)
+def condition_at(presence: Presence, validity: Validity, now: datetime) -> Condition:
+    """Return the condition at `now` that follows from where a key is and from its current version."""
+    gone = _CONDITIONS.get(presence)
     if gone is not None:
         return gone
     if not validity.enabled:
-        return KeyState.DEACTIVATED
+        return Condition.DISABLED
     if validity.not_before is not None and now < validity.not_before:
-        return KeyState.PRE_ACTIVE
+        return Condition.PRE_ACTIVE
     # An expired key still decrypts, unwraps and verifies: data must stay recoverable.
     if validity.expires_on is not None and now >= validity.expires_on:
-        return KeyState.DEACTIVATED
-    return KeyState.ACTIVE
+        return Condition.EXPIRED
+    return Condition.ACTIVE
+
+
+def state_of(condition: Condition) -> KeyState:
+    """Return the state that people see."""
+    is_deactivated = condition in {Condition.DISABLED, Condition.EXPIRED}
+    return KeyState.DEACTIVATED if is_deactivated else KeyState(condition.value)
+
+
+def state_at(presence: Presence, validity: Validity, now: datetime) -> KeyState:
+    """Return the state at `now` that follows from where the key is and from its current version."""
+    return state_of(condition_at(presence, validity, now))

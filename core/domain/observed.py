@@ -1,5 +1,7 @@
 """What a vault says, in our terms: the adapters' answers, before anything is recorded."""
 
+import hashlib
+import json
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -49,3 +51,25 @@ class ObservedKey:
 
     listed: ListedKey
     versions: tuple[KeyVersion, ...]
+
+
+def fingerprint(listed: ListedKey) -> str:
+    """Return a digest of everything that a vault's list shows of a key."""
+    deletion = listed.deletion
+    shown = [
+        listed.name,
+        listed.created_on.isoformat(),
+        listed.updated_on.isoformat(),
+        listed.validity.enabled,
+        _moment(listed.validity.not_before),
+        _moment(listed.validity.expires_on),
+        listed.tags,
+        listed.exportable,
+        listed.managed,
+        [_moment(deletion.deleted_on), _moment(deletion.scheduled_purge_on)] if deletion else None,
+    ]
+    return hashlib.sha256(json.dumps(shown).encode()).hexdigest()[:32]
+
+
+def _moment(when: datetime | None) -> str:
+    return when.isoformat() if when else ""

@@ -7,13 +7,14 @@ Invariants:
 - A key is told from another of the same name by its oldest version: ids of versions survive backup and restore.
 """
 
-import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from types import MappingProxyType
 
 from core.domain.callers import Actor, ActorKind
+from core.domain.changes import absorbed, within_row
 from core.domain.identifiers import IdKind, derived_id
 from core.domain.key_names import synced_name
 from core.domain.keys import (
@@ -27,11 +28,9 @@ from core.domain.keys import (
     VirtualKey,
     extended,
 )
-from core.domain.observed import ListedKey, ListedVersion, ObservedKey
+from core.domain.observed import ListedKey, ListedVersion, ObservedKey, fingerprint
+from core.domain.pending_actions import KeyAction
 from core.domain.summaries import KeySummary
-
-#: Older versions keep only the thumbprint of their public key, so that a key with thousands of versions fits a row.
-KEPT_PUBLIC_KEYS = 500
 
 _SYNC = "sync"
 
@@ -50,24 +49,6 @@ class SyncContext:
     def actor(self) -> Actor:
         """The cause that history shows for what the sync itself does."""
         return Actor(ActorKind.SYNC, self.job, _SYNC)
-
-
-def fingerprint(listed: ListedKey) -> str:
-    """Return a digest of everything that a vault's list shows of a key."""
-    deletion = listed.deletion
-    shown = [
-        listed.name,
-        listed.created_on.isoformat(),
-        listed.updated_on.isoformat(),
-        listed.validity.enabled,
-        _moment(listed.validity.not_before),
-        _moment(listed.validity.expires_on),
-        listed.tags,
-        listed.exportable,
-        listed.managed,
-        [_moment(deletion.deleted_on), _moment(deletion.scheduled_purge_on)] if deletion else None,
-    ]
-    return hashlib.sha256(json.dumps(shown).encode()).hexdigest()[:32]
 
 
 def is_unchanged(recorded: KeySummary, listed: ListedKey, *, escrow: bool) -> bool:
@@ -115,6 +96,8 @@ def is_same_key(recorded: VirtualKey, observed: ObservedKey) -> bool:
     """
     if observed.listed.deletion is not None and recorded.presence is not Presence.PURGED:
         return True
+    if recorded.pending is not None and recorded.pending.action is KeyAction.REIMPORT:
+        return True
     known = {version.id for version in recorded.versions}
     return not known or any(version.id in known for version in observed.versions)
 
@@ -134,7 +117,7 @@ def discovered(context: SyncContext, observed: ObservedKey) -> VirtualKey:
         recorded_on=context.now,
         observed_on=context.now,
         presence=Presence.SOFT_DELETED if listed.deletion else Presence.LIVE,
-        versions=_within_row(observed.versions),
+        versions=within_row(observed.versions),
         fingerprint=fingerprint(listed),
         deletion=listed.deletion,
         history=(HistoryEntry(context.now, "key.discovered", context.actor),),
@@ -143,27 +126,13 @@ def discovered(context: SyncContext, observed: ObservedKey) -> VirtualKey:
 
 def updated(context: SyncContext, recorded: VirtualKey, observed: ObservedKey) -> VirtualKey:
     """Return the record after `observed`, with drift for every difference."""
-    listed = observed.listed
-    presence = Presence.SOFT_DELETED if listed.deletion else Presence.LIVE
-    # While a key is soft-deleted, its vault shows the newest version only: the others are still there.
-    versions = observed.versions if presence is Presence.LIVE else _overlaid(recorded.versions, observed.versions)
+    now = absorbed(recorded, observed, context.now)
     drift = [
-        *_presence_drift(context, recorded, presence),
-        *_version_drift(context, recorded.versions, versions),
-        *_material_drift(context, recorded, versions),
+        *_presence_drift(context, recorded, now.presence),
+        *_version_drift(context, recorded.versions, now.versions),
+        *_material_drift(context, recorded, now.versions),
     ]
-    return _drifted(
-        context,
-        replace(
-            recorded,
-            presence=presence,
-            versions=_within_row(versions),
-            fingerprint=fingerprint(listed),
-            deletion=listed.deletion,
-            observed_on=context.now,
-        ),
-        drift,
-    )
+    return _drifted(context, now, drift)
 
 
 def vanished(context: SyncContext, recorded: VirtualKey) -> VirtualKey:
@@ -240,7 +209,29 @@ def _drift(
     return Drift(kind, context.now, context.job, before, after, version)
 
 
+#: What a sync may find of an action that Keysteward has under way: whoever does it records it.
+_EXPLAINED: Mapping[KeyAction, frozenset[DriftKind]] = MappingProxyType(
+    {
+        KeyAction.UPDATE: frozenset({DriftKind.OPERATIONS, DriftKind.DATES, DriftKind.TAGS}),
+        KeyAction.DEACTIVATE: frozenset({DriftKind.ENABLED}),
+        KeyAction.ACTIVATE: frozenset({DriftKind.ENABLED}),
+        KeyAction.ROTATE: frozenset({DriftKind.NEW_VERSION, DriftKind.MATERIAL}),
+        KeyAction.SOFT_DELETE: frozenset({DriftKind.SOFT_DELETED}),
+        KeyAction.RECOVER: frozenset({DriftKind.RECOVERED}),
+        KeyAction.PURGE: frozenset({DriftKind.VANISHED}),
+        KeyAction.RESTORE: frozenset({DriftKind.RESTORED}),
+        KeyAction.REIMPORT: frozenset({DriftKind.RESTORED, DriftKind.NEW_VERSION, DriftKind.VERSION_VANISHED}),
+    }
+)
+
+
+def _unexplained(key: VirtualKey, drift: list[Drift]) -> list[Drift]:
+    explained = _EXPLAINED.get(key.pending.action, frozenset()) if key.pending else frozenset()
+    return [change for change in drift if change.kind not in explained]
+
+
 def _drifted(context: SyncContext, key: VirtualKey, drift: list[Drift]) -> VirtualKey:
+    drift = _unexplained(key, drift)
     outside = Actor(ActorKind.OUTSIDE, context.job, "outside Keysteward")
     entries = tuple(
         HistoryEntry(context.now, f"drift.{change.kind.value}", outside, change.version or "") for change in drift
@@ -250,17 +241,6 @@ def _drifted(context: SyncContext, key: VirtualKey, drift: list[Drift]) -> Virtu
         drift=(*key.drift, *drift)[-KEPT_ENTRIES:],
         history=extended(key.history, *entries),
     )
-
-
-def _overlaid(recorded: tuple[KeyVersion, ...], observed: tuple[KeyVersion, ...]) -> tuple[KeyVersion, ...]:
-    merged = {version.id: version for version in (*recorded, *observed)}
-    return tuple(sorted(merged.values(), key=lambda version: (version.created_on, version.id)))
-
-
-def _within_row(versions: tuple[KeyVersion, ...]) -> tuple[KeyVersion, ...]:
-    older, newer = versions[:-KEPT_PUBLIC_KEYS], versions[-KEPT_PUBLIC_KEYS:]
-    slim = (replace(v, public_key=replace(v.public_key, n=None, e=None, x=None, y=None)) for v in older)
-    return (*slim, *newer)
 
 
 def _dates(version: KeyVersion) -> str:

@@ -1,6 +1,7 @@
 """Given text as octets.
 
-What was stated is obeyed. What was not stated (`auto`) is decided by these rules, in this order:
+What was stated is obeyed, but for one thing: what is said to be base64 but consists of as many hexadecimal digits as an
+AES key has is refused (see 2.). What was not stated (`auto`) is decided by these rules, in this order:
 
 1. A text with a line `-----BEGIN ...` is PEM.
 2. A text of hexadecimal digits only (with `0x` in front, colons, blanks and line breaks) is hex, never base64, even if
@@ -30,6 +31,7 @@ MAX_CHARACTERS = 64 * 1024
 PEM_MARK = "-----BEGIN "
 
 _HEX = re.compile(r"(?:0[xX])?[0-9a-fA-F:\s]+")
+_AES_HEX = re.compile(r"(?:[0-9a-fA-F]{32}|[0-9a-fA-F]{48}|[0-9a-fA-F]{64})")
 _BASE64 = re.compile(r"(?:[A-Za-z0-9+/]*|[A-Za-z0-9_-]*)={0,2}")
 _TEXT = re.compile(r"[\t\n\f\r\x20-\x7e]+")
 _FORMATS = (
@@ -62,8 +64,8 @@ class Choices:
 def choices(content: SecretText, stated: MaterialEncoding) -> Choices:
     """Decode text; PEM stays text, as octets.
 
-    Raises InvalidRequestError `material_too_large`, `material_encoding_invalid`, `material_format_unsupported`,
-    `material_public_only`.
+    Raises InvalidRequestError `material_too_large`, `material_encoding_invalid`, `material_ambiguous`,
+    `material_format_unsupported`, `material_public_only`.
     """
     text = content.reveal()
     if len(text) > MAX_CHARACTERS:
@@ -71,6 +73,8 @@ def choices(content: SecretText, stated: MaterialEncoding) -> Choices:
     text = text.strip().removeprefix("\ufeff").strip()
     if not text:
         raise refusals.encoding_invalid("There is no material: the text is empty.")
+    if stated is MaterialEncoding.BASE64 and _AES_HEX.fullmatch(text):
+        raise refusals.ambiguous("This is said to be base64, but looks like an AES key in hex: give the key in hex.")
     encoding = _detected(text) if stated is MaterialEncoding.AUTO else stated
     octets = _decoded(text, encoding)
     return Choices(octets, _nested(octets) if encoding is MaterialEncoding.BASE64 else None)

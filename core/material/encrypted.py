@@ -13,12 +13,10 @@ OpenSSL's EVP_BytesToKey(3) and PEM_read_bio_PrivateKey(3) (traditional); OWASP 
 (600,000 iterations; cryptography's BestAvailableEncryption has 2,048).
 """
 
-import hashlib
 import os
 from collections.abc import Callable
 from types import MappingProxyType
 
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.ciphers import BlockCipherAlgorithm, Cipher
@@ -27,7 +25,6 @@ from cryptography.hazmat.primitives.ciphers.modes import CBC
 from cryptography.hazmat.primitives.kdf.pbkdf2 import PBKDF2HMAC
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 from cryptography.hazmat.primitives.padding import PKCS7
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_der_private_key
 
 from core.domain.secrets import SecretText
 from core.material import refusals
@@ -44,9 +41,10 @@ from core.material.der import (
     write_integer,
     write_oid,
 )
+from core.material.old_derivations import Purpose, openssl_octets, pkcs12_octets
 from core.material.pem import PemKey
 
-MAX_ITERATIONS = 5_000_000
+MAX_ITERATIONS, MAX_OLD_ITERATIONS = 5_000_000, 500_000
 #: scrypt's memory in blocks of 128 octets, and its time in the same blocks.
 MAX_SCRYPT_BLOCKS, MAX_SCRYPT_WORK = 2**20, 2**22
 WRITTEN_ITERATIONS = 600_000
@@ -100,8 +98,7 @@ def opened_pkcs8(octets: bytes, passphrase: SecretText) -> bytes:
         if identifier == _PBES2:
             return _opened_pbes2(parameters, encrypted.octets(), password)
         if identifier == _PBES1_SHA1_3DES:
-            _check_pbes1(parameters)
-            return _opened_pbes1(octets, password)
+            return _opened_pbes1(parameters, encrypted.octets(), passphrase)
     except (MalformedDerError, ValueError):
         raise refusals.corrupt("The parameters of this key's encryption are damaged.") from None
     raise refusals.format_unsupported(_OTHER_METHOD)
@@ -120,14 +117,14 @@ def opened_traditional(key: PemKey, passphrase: SecretText) -> bytes:
         iv = b""
     if 8 * len(iv) != cipher.block_size:
         raise refusals.corrupt("The parameters of this key's encryption are damaged.")
-    derived = _traditional_key(_password(passphrase), iv[:_TRADITIONAL_SALT_OCTETS], key_octets)
+    derived = openssl_octets(_password(passphrase), iv[:_TRADITIONAL_SALT_OCTETS], key_octets)
     return _decrypted(cipher(derived), iv, key.octets)
 
 
-def encrypted_pkcs8(octets: bytes, passphrase: SecretText) -> bytes:
+def encrypted_pkcs8(octets: bytes, password: bytes) -> bytes:
     """Encrypt a PrivateKeyInfo."""
     salt, iv = os.urandom(16), os.urandom(16)
-    key = PBKDF2HMAC(hashes.SHA256(), 32, salt, WRITTEN_ITERATIONS).derive(_password(passphrase))
+    key = PBKDF2HMAC(hashes.SHA256(), 32, salt, WRITTEN_ITERATIONS).derive(password)
     padder, encryptor = PKCS7(AES.block_size).padder(), Cipher(AES(key), CBC(iv)).encryptor()
     encrypted = encryptor.update(padder.update(octets) + padder.finalize()) + encryptor.finalize()
     prf = write(SEQUENCE, write_oid(_HMAC_SHA256), write(NULL))
@@ -213,29 +210,17 @@ def _agreed(stated: int | None, needed: int) -> int:
     return needed
 
 
-def _check_pbes1(parameters: tuple[Element, ...]) -> None:
+def _opened_pbes1(parameters: tuple[Element, ...], encrypted: bytes, passphrase: SecretText) -> bytes:
     (parameter,) = parameters
-    _, iterations = parameter.children()
-    if iterations.integer() > MAX_ITERATIONS:
+    salt, iterations = parameter.children()
+    count, text = iterations.integer(), passphrase.reveal()
+    if count < 1:
+        raise MalformedDerError
+    if count > MAX_OLD_ITERATIONS:
         raise refusals.passphrase_too_costly()
-
-
-def _opened_pbes1(octets: bytes, password: bytes) -> bytes:
-    """Leave the old scheme to the library, which cannot tell a wrong passphrase from other failures."""
-    try:
-        key = load_der_private_key(octets, password, unsafe_skip_rsa_key_validation=True)
-    except (ValueError, TypeError, UnsupportedAlgorithm):
-        raise refusals.passphrase_wrong() from None
-    return key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
-
-
-def _traditional_key(password: bytes, salt: bytes, octets: int) -> bytes:
-    """EVP_BytesToKey with MD5 and one round."""
-    derived, block = b"", b""
-    while len(derived) < octets:
-        block = hashlib.md5(block + password + salt, usedforsecurity=False).digest()
-        derived += block
-    return derived[:octets]
+    key = pkcs12_octets(text, salt.octets(), count, Purpose.KEY, 24)
+    iv = pkcs12_octets(text, salt.octets(), count, Purpose.IV, TripleDES.block_size // 8)
+    return _decrypted(TripleDES(key), iv, encrypted)
 
 
 def _decrypted(cipher: BlockCipherAlgorithm, iv: bytes, encrypted: bytes) -> bytes:

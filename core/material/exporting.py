@@ -56,7 +56,7 @@ def exported(
 def public_pem(public_key: PublicKey | None) -> str:
     """Return a public key as PEM (SubjectPublicKeyInfo).
 
-    Raises InvalidRequestError `public_key_not_available` for symmetric keys, which have none.
+    Raises InvalidRequestError `public_key_not_available` where there is none, or only its thumbprint.
     """
     try:
         key = None if public_key is None else _public(public_key)
@@ -64,20 +64,24 @@ def public_pem(public_key: PublicKey | None) -> str:
         key = None
     if key is None:
         raise InvalidRequestError(
-            "There is no public key: symmetric keys have none.",
+            "The public key is not known: symmetric keys have none, and of old versions only the thumbprint is kept.",
             code="public_key_not_available",
         )
     return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
 
 
 def _encrypted(content: SecretBytes, passphrase: SecretText) -> SecretBytes:
-    if not passphrase:
+    try:
+        password = passphrase.encode()
+    except UnicodeEncodeError:
+        password = SecretBytes(b"")
+    if not password:
         raise InvalidRequestError(
-            "The passphrase is empty.",
+            "The passphrase is empty, or no text.",
             code="export_passphrase_empty",
             field="passphrase",
         )
-    return SecretBytes(encrypted_pkcs8(content.reveal(), passphrase))
+    return SecretBytes(encrypted_pkcs8(content.reveal(), password.reveal()))
 
 
 def _pem(label: str, content: SecretBytes) -> SecretBytes:

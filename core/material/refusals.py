@@ -119,7 +119,7 @@ def passphrase_unexpected() -> InvalidRequestError:
 def passphrase_too_costly() -> InvalidRequestError:
     """Deriving the key from the passphrase would take too long or too much memory."""
     detail = (
-        "Opening the encrypted key takes more work than is allowed: at most 5,000,000 iterations of PBKDF2, or scrypt "
-        "with 128 MiB. Encrypt it anew with less."
+        "Opening the encrypted key takes more work than is allowed: at most 5,000,000 iterations of PBKDF2, 500,000 of "
+        "PBES1, or scrypt with 128 MiB. Encrypt it anew with less."
     )
     return InvalidRequestError(detail, code="material_passphrase_too_costly", field=_FIELD)

@@ -23,15 +23,15 @@ def make_transfer_blob(key_exchange_key: KeyExchangeKey, target_key: KeyMaterial
 
     Raises ConflictError `key_exchange_key_unsuitable`.
     """
-    content = target_key.canonical().reveal()
-    ciphertext = rsa_aes_key_wrap(_public_key(key_exchange_key), content, OaepHash.SHA1)
+    ciphertext = rsa_aes_key_wrap(_public_key(key_exchange_key), target_key.canonical(), OaepHash.SHA1)
     return written(key_exchange_key.kid, ciphertext)
 
 
 def _public_key(key: KeyExchangeKey) -> RSAPublicKey:
     n, e = int.from_bytes(key.n), int.from_bytes(key.e)
     imports_only = key.type == KEY_EXCHANGE_KEY_TYPE and key.operations == IMPORT_ONLY
-    if not imports_only or n.bit_length() not in RSA_SIZES or n.bit_length() != key.size:
+    is_size = n.bit_length() in RSA_SIZES and n.bit_length() == key.size
+    if not imports_only or not is_size or n % 2 == 0:
         raise _unsuitable()
     try:
         return RSAPublicNumbers(e, n).public_key()

@@ -82,16 +82,17 @@ def wrap(
 ) -> bytes:
     """Return `key_to_wrap` wrapped; ConflictError `wrapping_key_unsuitable` if the key is not the algorithm's."""
     _check_family(wrapping_key, algorithm)
-    content = key_to_wrap.canonical().reveal()
+    content = key_to_wrap.canonical()
     if algorithm is WrapAlgorithm.AES_KWP:
-        return aes_key_wrap_with_padding(wrapping_key.canonical().reveal(), content)
+        return aes_key_wrap_with_padding(wrapping_key.canonical().reveal(), content.reveal())
     return rsa_aes_key_wrap(_rsa(wrapping_key).public_key(), content, oaep_hash)
 
 
-def rsa_aes_key_wrap(public_key: RSAPublicKey, content: bytes, oaep_hash: OaepHash) -> bytes:
+def rsa_aes_key_wrap(public_key: RSAPublicKey, content: SecretBytes, oaep_hash: OaepHash) -> bytes:
     """Return CKM_RSA_AES_KEY_WRAP of `content` under a one-time AES-256 key."""
     one_time_key = secrets.token_bytes(_ONE_TIME_OCTETS)
-    return public_key.encrypt(one_time_key, _oaep(oaep_hash)) + aes_key_wrap_with_padding(one_time_key, content)
+    encrypted = public_key.encrypt(one_time_key, _oaep(oaep_hash))
+    return encrypted + aes_key_wrap_with_padding(one_time_key, content.reveal())
 
 
 def unwrap(

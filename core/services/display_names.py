@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import Container
 
 from core.domain.key_names import copy_name, folded
+from core.domain.keys import Presence
 from core.domain.reservations import Reservation
 from core.domain.summaries import name_tree
 from core.errors import ConflictError
@@ -15,6 +16,8 @@ from core.ports import OrderedIndex
 from core.services.reservations import Reservations
 
 _SUGGESTIONS = 1_000
+#: One name's keys in the tree by name: one in use at most, and tombstones.
+_NAMESAKES = 100
 
 
 class DisplayNames:
@@ -44,8 +47,12 @@ class DisplayNames:
     async def in_use(self, account: str, name: str) -> bool:
         """Whether a key of the account has the display name."""
         position = f"{folded(name)}\x00"
-        page = await self._index.page(name_tree(account), start=position, limit=1)
-        return any(found.startswith(position) for found, _ in page.entries)
+        page = await self._index.page(name_tree(account), start=position, limit=_NAMESAKES)
+        # What is left of a destroyed key does not keep its name.
+        return any(
+            found.startswith(position) and entry["presence"] != Presence.DESTROYED.value
+            for found, entry in page.entries
+        )
 
     async def suggest(self, account: str, name: str, *, first: int = 1, taken: Container[str] = ()) -> str:
         """Return the next `<name>_copy<n>` from n = `first` on that is free and not in `taken` (folded names)."""

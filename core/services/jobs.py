@@ -83,8 +83,20 @@ class Jobs:
         self, kind: JobKind, account: str, group: str | None, actor: Actor, options: Mapping[str, str] | None = None
     ) -> Job:
         """Return a new job that nobody knows of yet."""
+        return self.named(new_id(IdKind.JOB), kind, account, group, actor, options)
+
+    def named(
+        self,
+        id_: str,
+        kind: JobKind,
+        account: str,
+        group: str | None,
+        actor: Actor,
+        options: Mapping[str, str] | None = None,
+    ) -> Job:
+        """Return a new job with an id that follows from what it is for, so that it is started once."""
         return Job(
-            id=new_id(IdKind.JOB),
+            id=id_,
             account=account,
             kind=kind,
             group=group,

@@ -11,7 +11,9 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from datetime import datetime
 
+from core.domain.callers import Actor
 from core.domain.groups import Group, vault_of
 from core.domain.intents import GIVEN_UP_AFTER, Intent, is_expected
 from core.domain.key_names import is_chosen
@@ -29,7 +31,7 @@ from core.domain.keys import (
 from core.domain.new_keys import NewKey, NewVersion
 from core.domain.observed import ListedKey, ObservedKey
 from core.domain.placements import context_of, placed
-from core.domain.sync import SyncContext, key_id
+from core.domain.sync import key_id
 from core.errors import (
     ConflictError,
     KeystewardError,
@@ -77,11 +79,11 @@ class _Escrow:
     generation: EscrowGeneration | None = None
     problem: str | None = None
 
-    def recorded(self, context: SyncContext, key: VirtualKey) -> VirtualKey:
+    def recorded(self, key: VirtualKey, actor: Actor, now: datetime) -> VirtualKey:
         """Return the key's record with it."""
         if self.generation is None:
             return replace(key, escrow_problem=self.problem)
-        entry = HistoryEntry(context.now, "key.escrowed", context.actor, self.generation.id)
+        entry = HistoryEntry(now, "key.escrowed", actor, self.generation.id)
         escrow = (*key.escrow, self.generation)
         return replace(key, escrow=escrow, escrow_problem=None, history=extended(key.history, entry))
 
@@ -224,7 +226,7 @@ class Placements:
         escrow = await self._backed_up(keys, group, placed(context, intent, observed, None), context.job)
 
         def recorded(present: VirtualKey | None) -> VirtualKey:
-            return escrow.recorded(context, placed(context, intent, observed, present))
+            return escrow.recorded(placed(context, intent, observed, present), intent.actor, context.now)
 
         id_ = key_id(group.id, observed)
         await self._make_way(group, intent, id_)

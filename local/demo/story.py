@@ -3,8 +3,24 @@
 from time import monotonic
 
 from local.demo import outside
-from local.demo.scenes import access, azure, drift, linking, people, reading, syncing, unchanged
-from local.demo.stage import Stage
+from local.demo.client import Keysteward
+from local.demo.outside import Clients
+from local.demo.scenes import (
+    access,
+    azure,
+    copying,
+    drift,
+    exporting,
+    generating,
+    importing,
+    linking,
+    people,
+    reading,
+    syncing,
+    transferring,
+    unchanged,
+)
+from local.demo.stage import Group, Stage
 
 
 async def tell(stage: Stage) -> None:
@@ -22,9 +38,26 @@ async def tell(stage: Stage) -> None:
         await reading.list_findings(stage, alice, groups)
         await drift.change_and_sync(stage, alice, groups, clients)
         await drift.purge_and_sync(stage, alice, first, clients)
-    await unchanged.count_requests(stage, alice, first)
-    await access.read_with_api_key(stage, alice, first)
-    await access.refuse_others(stage, bob, groups)
+        await unchanged.count_requests(stage, alice, first)
+        await access.read_with_api_key(stage, alice, first)
+        await access.refuse_others(stage, bob, groups)
+        await _bring_keys(stage, alice, groups, clients)
     stage.show.scene("What you have seen")
     stage.seen.append(("All of it", f"in {monotonic() - began:.0f} s, every line checked"))
     stage.show.table(("What", "Seen"), stage.seen)
+
+
+async def _bring_keys(stage: Stage, alice: Keysteward, groups: list[Group], clients: Clients) -> None:
+    """Play the scenes about keys that come into vaults."""
+    premium, standard, hsm = groups
+    in_premium, in_standard, in_hsm = (clients[group.vault.seeded.name] for group in groups)
+    await generating.generate(stage, alice, premium, in_premium)
+    await generating.lose_the_answer(stage, alice, premium, in_premium)
+    await importing.import_into_standard(stage, alice, standard, in_standard)
+    source = await copying.make_source_key(stage, alice)
+    copies = await copying.copy_to_all(stage, alice, source, groups, clients)
+    await copying.change_a_copy(stage, alice, source, standard, copies[1]["key"], in_standard)
+    await transferring.take_a_blob(stage, alice, source, premium, in_premium)
+    await transferring.bring_a_blob(stage, alice, premium, in_premium)
+    await importing.import_into_hsm(stage, alice, hsm, in_hsm)
+    await exporting.export_wrapped(stage, alice, source)

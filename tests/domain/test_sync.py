@@ -5,10 +5,10 @@ from datetime import timedelta
 
 import pytest
 
+from core.domain.changes import KEPT_PUBLIC_KEYS
 from core.domain.keys import DriftKind, KeyVersion, Presence, Validity
 from core.domain.summaries import summary_of
 from core.domain.sync import (
-    KEPT_PUBLIC_KEYS,
     assemble,
     discovered,
     fingerprint,

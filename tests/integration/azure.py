@@ -15,6 +15,8 @@ from tests.integration.client import Json
 from tests.integration.ledger import Ledger
 
 NEEDED = ("get", "list", "backup")
+#: What it takes, beside that, to bring keys into a vault.
+CHANGING = (*NEEDED, "create", "import", "update")
 HSM_ROLES = ("Managed HSM Crypto User", "Managed HSM Crypto Officer")
 
 
@@ -127,11 +129,11 @@ class Azure:
         finally:
             await self.control.delete(f"faults/{made['id']}")
 
-    async def requests(self, vault: Vault) -> dict[str, int]:
-        """Return how many requests a vault has answered, by operation, whatever the status."""
+    async def requests(self, vault: Vault, *, status: int | None = None) -> dict[str, int]:
+        """Return how many requests a vault has answered, by operation: with `status`, or whatever the status."""
         found: dict[str, int] = {}
         for row in (await self.control.get("counters"))["requests"]:
-            if row["vault"] == vault.name:
+            if row["vault"] == vault.name and status in {None, row["status"]}:
                 found[row["operation"]] = found.get(row["operation"], 0) + row["count"]
         return found
 

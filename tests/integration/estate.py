@@ -12,8 +12,8 @@ import aiohttp
 from local.emulator.client import ControlClient
 from local.emulator.seeds import API_AUDIENCE, API_CLIENT_ID
 from local.stack import Stack
-from tests.integration.azure import Azure, Vault
-from tests.integration.client import Api, Json
+from tests.integration.azure import CHANGING, HSM_ROLES, Azure, Vault
+from tests.integration.client import Api, Json, Reply
 from tests.integration.ledger import Ledger
 
 #: No sync by the clock: a test that moves it shall not wake the groups of all tests before it.
@@ -126,9 +126,30 @@ class Estate:
         assert group["connection_state"] == "connected", group["report"]
         return str(group["id"])
 
+    async def vault_group(self, sku: str = "standard", **members: Any) -> tuple[Vault, str]:
+        """Make a vault in which Keysteward may make keys; return it and the id of its group."""
+        grant = HSM_ROLES if sku == "managed_hsm" else CHANGING
+        vault = await self.azure.vault(sku, grant=grant)
+        return vault, await self.link(vault, **members)
+
     async def source_group(self) -> str:
         """Create a source group and return its id."""
         return str((await self.api.post("groups", {"kind": "source", "title": "Sources"}))["id"])
+
+    async def allow_export(self, group: str) -> None:
+        """Give the admin the permission to export from a group, which comes with no role."""
+        (admin,) = [one["id"] for one in await self.api.pages("members") if one["role"] == "admin"]
+        await self.api.put(f"groups/{group}/members/{admin}", {"role": "admin", "extra": ["key.export"]})
+
+    async def upload(self, path: str, request: Json, file: bytes) -> Reply:
+        """Send a form with a request and a file, as the admin."""
+        form = aiohttp.FormData(default_to_multipart=True)
+        form.add_field("request", json.dumps(request), content_type="application/json")
+        form.add_field("file", file, filename="key", content_type="application/octet-stream")
+        headers = {"Authorization": f"Bearer {await self.site.token('alice')}"}
+        url = f"{self.site.stack.host_url}/api/v1/accounts/{self.account}/{path}"
+        async with self.site.session.post(url, data=form, headers=headers) as response:
+            return Reply(response.status, response.headers, await response.read())
 
     async def api_key(self, application: str, body: Json | None = None) -> Json:
         """Issue an API key."""
@@ -148,7 +169,7 @@ class Estate:
 
     async def ended(self, job: Json, *, within: float = _JOB_SECONDS) -> Json:
         """Return a sync when it has ended and its group shows it."""
-        ended = await self.job_when(job, lambda seen: seen["ended_on"] is not None, within=within)
+        ended = await self.settled(job, within=within)
 
         async def shown() -> bool | None:
             last = (await self.api.get(f"groups/{job['group']}"))["last_sync"]
@@ -156,6 +177,10 @@ class Estate:
 
         await self.site.until(shown, within=within)
         return ended
+
+    async def settled(self, job: Json, *, within: float = _JOB_SECONDS) -> Json:
+        """Return a job of any kind when it has ended."""
+        return await self.job_when(job, lambda seen: seen["ended_on"] is not None, within=within)
 
     async def job_when(self, job: Json, holds: Callable[[Json], bool], *, within: float = _JOB_SECONDS) -> Json:
         """Return a job as soon as `holds` is true of it."""

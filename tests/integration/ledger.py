@@ -8,6 +8,10 @@ import base64
 import binascii
 from collections.abc import Iterator
 
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
 _SHORTEST = 16
 # Every needle begins with so many bytes; what holds none of these beginnings holds no needle.
 _GRAM = 12
@@ -39,6 +43,14 @@ class Ledger:
         self.add_bytes(what, binascii.a2b_base64(lines[len(lines) // 2]))
         return pem
 
+    def add_private_key(self, what: str, key: RSAPrivateKey | EllipticCurvePrivateKey) -> None:
+        """Write a private key down: each of its secret numbers (so every DER and JWK of it), and both PEM bodies."""
+        for form in (PrivateFormat.PKCS8, PrivateFormat.TraditionalOpenSSL):
+            self.add_pem(what, key.private_bytes(Encoding.PEM, form, NoEncryption()).decode())
+        for number in _secret_numbers(key):
+            self.add_bytes(what, number.to_bytes((number.bit_length() + 7) // 8))
+            self.add(what, str(number))
+
     def found_in(self, content: bytes) -> Iterator[str]:
         """Yield what of it `content` holds."""
         grams = self._needles.keys() & {content[start : start + _GRAM] for start in range(len(content) - _GRAM + 1)}
@@ -49,6 +61,13 @@ class Ledger:
 
     def __len__(self) -> int:
         return sum(map(len, self._needles.values()))
+
+
+def _secret_numbers(key: RSAPrivateKey | EllipticCurvePrivateKey) -> tuple[int, ...]:
+    if isinstance(key, EllipticCurvePrivateKey):
+        return (key.private_numbers().private_value,)
+    numbers = key.private_numbers()
+    return (numbers.d, numbers.p, numbers.q, numbers.dmp1, numbers.dmq1, numbers.iqmp)
 
 
 def _forms(secret: bytes) -> Iterator[bytes]:

@@ -11,7 +11,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from core.domain.key_kinds import KeyFamily, KeyKind
-from core.domain.secrets import SecretBytes
+from core.domain.secrets import SecretBytes, SecretText
 from core.material.der import (
     BIT_STRING,
     CONTEXT_0,
@@ -66,14 +66,18 @@ def traditional(kind: KeyKind, form: str = "PEM") -> bytes:
 @pytest.mark.parametrize("kind", ASYMMETRIC, ids=str)
 def test_pkcs8_and_traditional_forms_are_one_key(kind: KeyKind) -> None:
     expected = expected_of(kind)
+    assert read(pem_of(kind), expected) == a_key(kind)
+    assert read_file(traditional(kind), expected) == a_key(kind)
+    assert read(content_of(kind).hex(), expected) == a_key(kind)
+    assert read(base64.b64encode(traditional(kind, "DER")), expected) == a_key(kind)
+
+
+@pytest.mark.parametrize("kind", [RSA_2048, P256], ids=str)
+def test_every_form_is_read_in_every_encoding(kind: KeyKind) -> None:
     for content in (pem_of(kind), traditional(kind)):
-        assert read(content, expected) == a_key(kind)
-        assert read(content, expected, encoding=MaterialEncoding.PEM) == a_key(kind)
-        assert read_file(content, expected) == a_key(kind)
+        assert read(content) == read(content, encoding=MaterialEncoding.PEM) == read_file(content) == a_key(kind)
     for content in (content_of(kind), traditional(kind, "DER")):
-        assert read_file(content, expected) == a_key(kind)
-        assert read(content.hex(), expected) == a_key(kind)
-        assert read(base64.b64encode(content), expected) == a_key(kind)
+        assert read_file(content) == read(content.hex()) == read(base64.b64encode(content)) == a_key(kind)
 
 
 @pytest.mark.parametrize("kind", ALL_KINDS, ids=str)
@@ -194,6 +198,7 @@ def test_a_small_public_exponent() -> None:
         ("-scrypt",),
         ("-scrypt", "-scrypt_N", "1024", "-scrypt_r", "4", "-scrypt_p", "3"),
         ("-v1", "PBE-SHA1-3DES"),
+        ("-v1", "PBE-SHA1-3DES", "-iter", "3"),
     ],
     ids=" ".join,
 )
@@ -206,6 +211,14 @@ def test_encrypted_pkcs8(kind: KeyKind, options: tuple[str, ...]) -> None:
     der = openssl(*arguments, "-outform", "DER", stdin=content_of(kind))
     assert read_file(der, expected_of(kind), PASSPHRASE) == a_key(kind)
     assert read(der.hex(), passphrase=PASSPHRASE) == a_key(kind)
+
+
+def test_passphrases_beyond_ascii() -> None:
+    for passphrase in ("Schlüssel-Ω", "x" * 200, "\N{KEY}"):
+        for options in (("-v2", "aes-256-cbc"), ("-v1", "PBE-SHA1-3DES"), ("-scrypt",)):
+            arguments = ("pkcs8", "-topk8", "-inform", "DER", *options, "-passout", f"pass:{passphrase}")
+            pem = openssl(*arguments, stdin=content_of(P256))
+            assert read(pem, passphrase=SecretText(passphrase)) == a_key(P256)
 
 
 @pytest.mark.parametrize("cipher", ["-aes128", "-aes192", "-aes256", "-des3"])

@@ -3,6 +3,9 @@
 import time
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.padding import MGF1, OAEP
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.hashes import SHA256
 from hypothesis import given as hypothesis_given
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -88,8 +91,7 @@ def unwrap_failure(
 def test_published_vectors_unwrap(name: str) -> None:
     key, content, wrapped = VALID[name]
     assert unwrap(aes(key), bytes.fromhex(wrapped), KWP).reveal().hex() == content
-    if 2 * 16 <= len(content) and len(content) != 40:
-        assert wrap(aes(key), aes(content), KWP).hex() == wrapped
+    assert wrap(aes(key), aes(content), KWP).hex() == wrapped
 
 
 @pytest.mark.parametrize("wrapped", INVALID)
@@ -145,12 +147,11 @@ def test_any_altered_bit_is_found() -> None:
 def test_no_failure_tells_where_it_failed() -> None:
     key = a_key(RSA_2048)
     wrapped = wrap(key, a_key(AES_256), RSA_WRAP)
-    public = key.private_key().public_key()
     oaep = bytearray(wrapped)
     oaep[5] ^= 1
     key_wrap = bytearray(wrapped)
     key_wrap[-1] ^= 1
-    short_key = one_time(public, bytes(7)) + wrapped[256:]
+    short_key = one_time(bytes(7)) + wrapped[256:]
     failures = [
         unwrap_failure(key, bytes(oaep), RSA_WRAP),
         unwrap_failure(key, bytes(key_wrap), RSA_WRAP),
@@ -168,10 +169,12 @@ def test_no_failure_tells_where_it_failed() -> None:
     assert "altered" in failures[0].detail
 
 
-def one_time(public: object, octets: bytes) -> bytes:
-    from core.material.wrapping import _oaep  # noqa: PLC0415
-
-    return public.encrypt(octets, _oaep(OaepHash.SHA256))  # type: ignore[attr-defined, no-any-return]
+def one_time(octets: bytes) -> bytes:
+    """Encrypt a one-time key as the first part of an RSA-AES key wrap."""
+    padding = OAEP(mgf=MGF1(SHA256()), algorithm=SHA256(), label=None)
+    key = a_key(RSA_2048).private_key()
+    assert isinstance(key, RSAPrivateKey)
+    return key.public_key().encrypt(octets, padding)
 
 
 @pytest.mark.parametrize("length", [0, 8, 15, 17, 23, 25, 65_544])
@@ -229,8 +232,7 @@ def test_openssl_unwraps_what_an_rsa_key_wrapped_and_the_other_way_round(oaep_ha
 
 
 def test_one_time_keys_of_aes_128_are_accepted() -> None:
-    public = a_key(RSA_2048).private_key().public_key()
-    wrapped = one_time(public, bytes(range(16))) + wrap(KeyMaterial.of_octets(bytes(range(16))), a_key(AES_256), KWP)
+    wrapped = one_time(bytes(range(16))) + wrap(KeyMaterial.of_octets(bytes(range(16))), a_key(AES_256), KWP)
     assert unwrap(a_key(RSA_2048), wrapped, RSA_WRAP).reveal() == content_of(AES_256)
 
 
@@ -247,5 +249,6 @@ def test_a_failure_is_not_faster_where_it_fails_earlier() -> None:
             times.append(time.perf_counter() - start)
         return min(times)
 
-    early, late = best(bytes((wrapped[0] ^ 1,)) + wrapped[1:]), best(wrapped[:-1] + bytes((wrapped[-1] ^ 1,)))
+    early = best(wrapped[:200] + bytes((wrapped[200] ^ 1,)) + wrapped[201:])
+    late = best(wrapped[:-1] + bytes((wrapped[-1] ^ 1,)))
     assert early > late / 2

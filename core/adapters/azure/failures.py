@@ -87,6 +87,9 @@ _OUT_OF_TIME = frozenset({9, 10})
 _MISMATCH = frozenset({62, 64})
 _CLIENT_CERTIFICATE_ALERTS = ("CERTIFICATE", "HANDSHAKE_FAILURE", "UNKNOWN_CA", "ACCESS_DENIED")
 
+# A vault's codes for callers from elsewhere: outside its firewall, or not through its private endpoint.
+_NETWORK_CODES = frozenset({"ForbiddenByFirewall", "ForbiddenByConnection"})
+
 _UNAUTHORIZED, _FORBIDDEN, _TIMED_OUT, _TOO_MANY, _SERVER_ERRORS = 401, 403, 408, 429, 500
 
 
@@ -134,7 +137,7 @@ def refusal_of(status: int, inner_code: str | None, retry_after: float | None) -
     if status == _UNAUTHORIZED:
         return Failure(Cause.ACCESS_DENIED)
     if status == _FORBIDDEN:
-        return Failure(Cause.FIREWALL if inner_code == "ForbiddenByFirewall" else Cause.ACCESS_DENIED)
+        return Failure(Cause.FIREWALL if inner_code in _NETWORK_CODES else Cause.ACCESS_DENIED)
     if status == _TOO_MANY:
         return Failure(Cause.THROTTLED, retry_after=retry_after)
     if status == _TIMED_OUT or status >= _SERVER_ERRORS:

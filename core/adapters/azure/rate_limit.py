@@ -61,7 +61,8 @@ class VaultPacer:
         name, limit = self._limit(turn)
         line = self._lines.setdefault(name, _Line())
         asked_on = self._clock()
-        _check_wait(self._pace(name).expected_wait(limit, line.units, turn.cost, asked_on))
+        if line.units:
+            _check_wait(self._pace(name).expected_wait(limit, line.units, turn.cost, asked_on))
         line.units += turn.cost
         try:
             async with line.turn:

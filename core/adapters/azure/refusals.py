@@ -32,7 +32,9 @@ from core.errors import (
 _BAD_REQUEST, _UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND, _CONFLICT = 400, 401, 403, 404, 409
 _HARMLESS_CODE = re.compile(r"[A-Za-z0-9 .]{1,64}")
 #: Codes of a 403 that is about the identity, whatever it asked for.
-ACCESS_CODES = frozenset({"AccessDenied", "ForbiddenByPolicy", "ForbiddenByRbac", "ForbiddenByFirewall"})
+ACCESS_CODES = frozenset(
+    {"AccessDenied", "ForbiddenByPolicy", "ForbiddenByRbac", "ForbiddenByFirewall", "ForbiddenByConnection"}
+)
 _USER, _OFFICER = "Managed HSM Crypto User", "Managed HSM Crypto Officer"
 
 

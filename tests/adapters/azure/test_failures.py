@@ -16,7 +16,7 @@ from azure.core.exceptions import (
 )
 from azure.identity import CredentialUnavailableError
 
-from core.adapters.azure.failures import DETAILS, Failure, failure_of, is_lasting, refusal_of
+from core.adapters.azure.failures import DETAILS, Failure, failure_of, is_lasting, is_unsent, refusal_of
 from core.domain.connections import ConnectionCause as Cause
 from core.errors import VaultDeniedError, VaultUnavailableError
 
@@ -97,6 +97,7 @@ def test_errors_that_refer_to_each_other_end() -> None:
         (403, "ForbiddenByRbac", Cause.ACCESS_DENIED),
         (403, None, Cause.ACCESS_DENIED),
         (403, "ForbiddenByFirewall", Cause.FIREWALL),
+        (403, "ForbiddenByConnection", Cause.FIREWALL),
         (408, None, Cause.SERVICE_FAILED),
         (429, None, Cause.THROTTLED),
         (500, None, Cause.SERVICE_FAILED),
@@ -158,3 +159,27 @@ def test_every_cause_has_a_sentence() -> None:
 )
 def test_only_what_can_heal_is_tried_again(error: Exception, lasting: bool) -> None:
     assert is_lasting(error) is lasting
+
+
+@pytest.mark.parametrize(
+    ("error", "unsent"),
+    [
+        (wrapped(aiohttp.ClientConnectorDNSError(KEY, socket.gaierror(socket.EAI_AGAIN, "later"))), True),
+        (wrapped(aiohttp.ClientConnectorError(KEY, ConnectionRefusedError())), True),
+        (wrapped(aiohttp.ClientConnectorCertificateError(KEY, verification(20))), True),
+        (wrapped(aiohttp.ClientConnectorSSLError(KEY, ssl.SSLError(1, "handshake"))), True),
+        (wrapped(aiohttp.ClientProxyConnectionError(KEY, ConnectionRefusedError())), True),
+        (wrapped(aiohttp.ConnectionTimeoutError("slow")), True),
+        (wrapped(aiohttp.ClientOSError(1, alert("TLSV13_ALERT_CERTIFICATE_REQUIRED"))), False),
+        (alert("TLSV13_ALERT_CERTIFICATE_REQUIRED"), True),
+        (wrapped(aiohttp.ServerDisconnectedError()), False),
+        (wrapped(aiohttp.ClientOSError(104, "reset")), False),
+        (wrapped(aiohttp.ClientPayloadError("short")), False),
+        (wrapped(aiohttp.SocketTimeoutError("silence")), False),
+        (ServiceResponseTimeoutError("silence"), False),
+        (alert("APPLICATION_DATA_AFTER_CLOSE_NOTIFY"), False),
+        (ValueError("unreadable"), False),
+    ],
+)
+def test_only_without_a_connection_is_a_request_unsent(error: Exception, unsent: bool) -> None:
+    assert is_unsent(error) is unsent

@@ -2,14 +2,26 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+import aiohttp
 import pytest
+from azure.core.exceptions import (
+    ServiceRequestError,
+    ServiceRequestTimeoutError,
+    ServiceResponseError,
+    ServiceResponseTimeoutError,
+)
+from azure.core.pipeline import AsyncPipeline
+from azure.core.pipeline.transport import AsyncHttpTransport
+from azure.core.rest import AsyncHttpResponse, HttpRequest
 from azure.keyvault.keys._shared import http_challenge_cache
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from core.adapters.azure import retries, transports
+from core.adapters.azure.retries import BoundedRetryPolicy, Sending, SendingPolicy, sent_once
 from core.adapters.azure.vaults import AzureVaults
 from core.domain.connections import OpenConnection, Proxy, VaultFacts
 from core.domain.key_kinds import KeyFamily, KeyKind
@@ -249,6 +261,76 @@ async def test_a_failed_sign_in_is_not_the_vaults_answer(
     assert not isinstance(caught.value, VaultOutcomeUnknownError)
     assert isinstance(caught.value, VaultUnavailableError | VaultDeniedError)
     assert await place.made() == 0
+
+
+class Script(AsyncHttpTransport[HttpRequest, AsyncHttpResponse]):
+    """A transport that answers by a script: statuses, and errors to raise. Nobody sleeps."""
+
+    def __init__(self, *script: int | Exception) -> None:
+        self.script = list(script)
+        self.sent = 0
+
+    async def send(self, request: HttpRequest, **options: Any) -> Any:
+        assert options == {}
+        self.sent += 1
+        step = self.script.pop(0)
+        if isinstance(step, Exception):
+            raise step
+        return Reply(step)
+
+    async def sleep(self, duration: float) -> None:
+        assert duration <= 30
+
+    async def open(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+    async def __aexit__(self, *_: object) -> None: ...
+
+
+@dataclass
+class Reply:
+    status_code: int
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+def refused() -> ServiceRequestError:
+    key = aiohttp.client_reqrep.ConnectionKey("host.example", 443, True, True, None, None, None)
+    error = aiohttp.ClientConnectorError(key, ConnectionRefusedError())
+    return ServiceRequestError(error, error=error)
+
+
+def broken() -> ServiceRequestError:
+    error = transports.CutConnectionError()
+    return ServiceRequestError(error, error=error)
+
+
+@pytest.mark.parametrize(
+    ("script", "sent", "outstanding"),
+    [
+        ([200], 1, True),
+        ([404], 1, False),
+        ([429, 429, 200], 3, True),
+        ([429] * 20, 7, False),
+        ([refused(), 200], 2, True),
+        ([refused()] * 20, 3, False),
+        ([429, refused(), 429, 409], 4, False),
+        ([broken(), 200], 1, True),
+        ([refused(), broken(), 200], 2, True),
+        ([429, 503, 200], 2, True),
+        ([ServiceResponseTimeoutError("silence"), 200], 1, True),
+        ([ServiceRequestTimeoutError("no connection", error=aiohttp.ConnectionTimeoutError()), 200], 2, True),
+    ],
+    ids=range(12),
+)
+@pytest.mark.parametrize("method", ["PUT", "POST"])
+async def test_what_is_sent_again(method: str, script: list[int | Exception], sent: int, outstanding: bool) -> None:
+    transport, sending = Script(*script), Sending()
+    policies: list[Any] = [BoundedRetryPolicy(), SendingPolicy()]
+    pipeline: AsyncPipeline[HttpRequest, AsyncHttpResponse] = AsyncPipeline(transport, policies)
+    with suppress(ServiceRequestError, ServiceResponseError):
+        await pipeline.run(HttpRequest(method, "https://vault.example/keys/k"), **sent_once(sending))
+    assert (transport.sent, sending.outstanding) == (sent, outstanding)
 
 
 async def settled(place: Place, read: Callable[[str], Awaitable[Any]], name: str) -> None:

@@ -167,6 +167,16 @@ async def test_what_may_be_imported_where(raw_of: MakeRaw, vault: TestVault, sta
     assert on_standard.error == (400, "BadParameter", None)
 
 
+async def test_an_hsm_takes_every_type_as_its_own(raw_of: MakeRaw, hsm: TestVault) -> None:
+    raw = await raw_of(hsm)
+    exchange = await exchange_key(raw, "kek-types")
+    for kty, plaintext in (("RSA", pkcs8(TARGET_RSA)), ("EC", pkcs8(TARGET_EC)), ("oct", TARGET_OCT)):
+        content = blob(exchange["key"]["kid"], ciphertext(public_key(exchange), plaintext))
+        answer = await raw("PUT", f"/keys/as-{kty}", body(content, kty))
+        assert (answer.status, answer.json["key"]["kty"]) == (200, f"{kty}-HSM")
+        assert "key_size" not in answer.json["attributes"]
+
+
 async def test_the_curve_named_must_be_the_key_s(raw_of: MakeRaw, vault: TestVault) -> None:
     raw = await raw_of(vault)
     exchange = await exchange_key(raw, "kek-curve")

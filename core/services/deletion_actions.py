@@ -1,0 +1,208 @@
+"""The end of a key in its vault, and the way back: soft-delete, recover, purge; and at last the end of its escrow.
+
+Each is written down first, sent, waited for until the vault shows it, and recorded. A vault that takes longer than a
+request waits leaves the action pending; a job goes on with `settle` until its outcome shows.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+
+from core.domain.changes import absorbed
+from core.domain.groups import vault_of
+from core.domain.keys import Presence, VirtualKey
+from core.domain.lifecycle import require
+from core.domain.observed import ObservedKey
+from core.domain.pending_actions import KeyAction
+from core.errors import ConflictError, InvalidRequestError, KeystewardError, NotFoundError, VaultUnavailableError
+from core.ports import Clock, VaultKeys
+from core.services.attribute_actions import ActionRequest
+from core.services.escrow_guard import EscrowGuard
+from core.services.escrows import Escrows
+from core.services.key_records import KeyRecords
+from core.services.open_actions import OpenActions
+from core.services.opened_keys import KeyRef, OpenedKey, OpenedKeys
+from core.services.waiting import awaited
+
+#: The vault is at it already: what was asked for twice was done once.
+_UNDER_WAY = frozenset({"key_being_deleted", "key_being_recovered"})
+
+
+@dataclass(frozen=True, slots=True)
+class Deleting:
+    """How somebody wants a key soft-deleted or purged. `without_escrow` is for those who may say so."""
+
+    asked: ActionRequest
+    without_escrow: bool = False
+    seconds: float = 0.0
+
+
+class DeletionActions:
+    """Soft-deletes, recovers and purges keys in vaults, and destroys what is left of them here."""
+
+    def __init__(
+        self,
+        opened: OpenedKeys,
+        actions: OpenActions,
+        guard: EscrowGuard,
+        *,
+        records: KeyRecords,
+        escrows: Escrows,
+        clock: Clock,
+    ) -> None:
+        self._opened = opened
+        self._actions = actions
+        self._guard = guard
+        self._records = records
+        self._escrows = escrows
+        self._clock = clock
+
+    async def soft_delete(self, ref: KeyRef, how: Deleting, *, acknowledged: bool) -> VirtualKey:
+        """Soft-delete a key with all versions.
+
+        Raises InvalidRequestError `acknowledgement_needed`; ConflictError `escrow_needed`, `key_managed` and those of
+        OpenActions.begin; StillWorkingError where the vault takes longer than `seconds`; the errors of the vault.
+        """
+        if not acknowledged:
+            detail = "A soft-deleted key is unusable at once, with all versions: say that this is understood."
+            raise InvalidRequestError(detail, code="acknowledgement_needed", field="acknowledge")
+        async with self._opened.open(ref, how.asked.request) as opened:
+            begun = await self._begin(opened, KeyAction.SOFT_DELETE, how)
+            await self._sent(opened, begun, lambda keys: keys.delete(begun.azure_name))
+            return await self._deleted(opened.keys, begun, how.seconds)
+
+    async def recover(self, ref: KeyRef, how: Deleting) -> VirtualKey:
+        """Bring a soft-deleted key back with all versions; errors as for `soft_delete`."""
+        async with self._opened.open(ref, how.asked.request) as opened:
+            begun = await self._begin(opened, KeyAction.RECOVER, replace(how, without_escrow=True))
+            await self._sent(opened, begun, lambda keys: keys.recover(begun.azure_name))
+            return await self._recovered(opened.keys, begun, how.seconds)
+
+    async def purge(self, ref: KeyRef, how: Deleting) -> VirtualKey:
+        """Purge a soft-deleted key; ConflictError `purge_protected`, `escrow_needed`; else as for `soft_delete`."""
+        async with self._opened.open(ref, how.asked.request) as opened:
+            if vault_of(opened.group).purge_protection and opened.key.presence is Presence.SOFT_DELETED:
+                raise purge_protected(opened.key)
+            begun = await self._begin(opened, KeyAction.PURGE, how)
+            await self._sent(opened, begun, lambda keys: keys.purge(begun.azure_name))
+            return await self._purged(opened.keys, begun, how.seconds)
+
+    async def destroy(self, ref: KeyRef, asked: ActionRequest) -> VirtualKey:
+        """Destroy the escrow of a purged key; a tombstone without material stays. Done again, it goes on."""
+        stored = await self._records.get(ref.account, ref.group, ref.key)
+        begun = await self._actions.begin(
+            stored.value, stored.etag, KeyAction.DELETE, asked.request, asked.actor, if_match=asked.if_match
+        )
+        return await self.destroyed(begun)
+
+    async def destroyed(self, begun: VirtualKey) -> VirtualKey:
+        """Go on with a destruction that was written down."""
+        if begun.pending is None:
+            return begun
+
+        def buried(present: VirtualKey) -> VirtualKey:
+            return replace(present, presence=Presence.DESTROYED, escrow=(), escrow_problem=None, retirements=())
+
+        # First the entries, then the record that names them: what is destroyed twice harms nobody.
+        await self._escrows.prune(begun.escrow)
+        return await self._actions.conclude(begun, buried, detail=f"{len(begun.escrow)} escrow generations")
+
+    async def settle(self, keys: VaultKeys, key: VirtualKey, seconds: float) -> VirtualKey:
+        """Wait for the outcome of a pending deletion, recovery or purge that the vault has accepted."""
+        match key.pending.action if key.pending else None:
+            case KeyAction.SOFT_DELETE:
+                return await self._deleted(keys, key, seconds)
+            case KeyAction.RECOVER:
+                return await self._recovered(keys, key, seconds)
+            case KeyAction.PURGE:
+                return await self._purged(keys, key, seconds)
+            case _:
+                return key
+
+    async def _begin(self, opened: OpenedKey, action: KeyAction, how: Deleting) -> VirtualKey:
+        stored, asked = opened.stored, how.asked
+        if stored.value.pending is None and not how.without_escrow:
+            require(stored.value, action, self._clock.now())
+            key = await self._guard.require(opened.keys, opened.group, stored.value, asked.actor)
+            if key is not stored.value:
+                # Its escrow was made just now, which is no change that the caller has to know of.
+                fresh = await self._records.get(key.account, key.group, key.id)
+                asked = replace(asked, if_match=None) if asked.if_match in {None, stored.etag} else asked
+                stored = fresh
+        details = {"without_escrow": "true"} if how.without_escrow and action is not KeyAction.RECOVER else {}
+        return await self._actions.begin(
+            stored.value,
+            stored.etag,
+            action,
+            asked.request,
+            asked.actor,
+            details=details,
+            if_match=asked.if_match,
+        )
+
+    async def _sent(self, opened: OpenedKey, begun: VirtualKey, send: Callable[[VaultKeys], Awaitable[object]]) -> None:
+        """Send the request; a definite refusal withdraws the action, a lost answer leaves it pending."""
+        try:
+            await send(opened.keys)
+        except VaultUnavailableError:
+            raise
+        except NotFoundError:
+            # Gone where it was to go, or never there: the look that follows tells.
+            return
+        except KeystewardError as error:
+            if error.code in _UNDER_WAY:
+                return
+            await self._actions.withdraw(begun, error.code)
+            if error.code == "purge_protected":
+                raise purge_protected(begun) from None
+            raise
+
+    async def _deleted(self, keys: VaultKeys, begun: VirtualKey, seconds: float) -> VirtualKey:
+        async def look() -> ObservedKey | None:
+            observed = await self._opened.refresh.observe(keys, begun)
+            return observed if observed and observed.listed.deletion else None
+
+        observed = await awaited(look, seconds)
+        return await self._actions.conclude(begun, self._absorbing(observed), detail=_words(begun))
+
+    async def _recovered(self, keys: VaultKeys, begun: VirtualKey, seconds: float) -> VirtualKey:
+        async def look() -> ObservedKey | None:
+            observed = await self._opened.refresh.observe(keys, begun)
+            return observed if observed and not observed.listed.deletion else None
+
+        observed = await awaited(look, seconds)
+        return await self._actions.conclude(begun, self._absorbing(observed))
+
+    async def _purged(self, keys: VaultKeys, begun: VirtualKey, seconds: float) -> VirtualKey:
+        async def look() -> bool | None:
+            return True if await self._opened.refresh.observe(keys, begun) is None else None
+
+        await awaited(look, seconds)
+        return await self.concluded_purge(begun)
+
+    async def concluded_purge(self, begun: VirtualKey) -> VirtualKey:
+        """Record that the vault has a key no more."""
+        now = self._clock.now()
+
+        def purged(present: VirtualKey) -> VirtualKey:
+            return replace(present, presence=Presence.PURGED, observed_on=now, retirements=())
+
+        return await self._actions.conclude(begun, purged, detail=_words(begun))
+
+    def _absorbing(self, observed: ObservedKey) -> Callable[[VirtualKey], VirtualKey]:
+        return lambda present: absorbed(present, observed, self._clock.now())
+
+
+def _words(begun: VirtualKey) -> str:
+    without = begun.pending is not None and "without_escrow" in begun.pending.details
+    return "without escrow" if without else ""
+
+
+def purge_protected(key: VirtualKey) -> ConflictError:
+    """Return the refusal of a purge, with the date at which Azure will do it."""
+    date = key.deletion.scheduled_purge_on if key.deletion else None
+    when = f" on {date:%Y-%m-%d}" if date else ""
+    return ConflictError(
+        f"The vault has purge protection: it purges the key by itself{when}, and nobody can before.",
+        code="purge_protected",
+        facts={"scheduled_purge_on": date.isoformat() if date else None},
+    )
