@@ -59,16 +59,16 @@ class KeyServices:
         clock: Clock,
     ) -> None:
         reservations = Reservations(stores.names, clock)
-        self._names = DisplayNames(reservations, stores.index)
+        self.names = DisplayNames(reservations, stores.index)
         self._clock = clock
         self.links = VaultLinks(reservations, stores.groups)
         self.records = KeyRecords(stores.keys, stores.index)
         self.intents = Intents(stores.intents, stores.index, clock)
-        group_vaults = GroupVaults(stores.groups, vaults, connections)
+        group_vaults = self.vaults = GroupVaults(stores.groups, vaults, connections)
         self.placements = Placements(
             group_vaults,
             self.intents,
-            names=self._names,
+            names=self.names,
             vault_names=VaultNames(stores.index),
             records=self.records,
             escrows=escrows,
@@ -82,8 +82,8 @@ class KeyServices:
             records=self.records,
             clock=clock,
         )
-        source_records = SourceRecords(stores.source_keys, stores.index)
-        self.source_keys = SourceKeys(source_records, Materials(stores.materials, sealer), self._names, clock)
+        self.source_records = SourceRecords(stores.source_keys, stores.index, clock)
+        self.source_keys = SourceKeys(self.source_records, Materials(stores.materials, sealer), self.names, clock)
         self.given_keys = GivenKeys(self.source_keys)
         self.exports = Exports(self.source_keys)
         self.new_keys = NewKeys(self.placements, self.exchange_keys, self.source_keys, group_vaults, clock)
@@ -92,4 +92,4 @@ class KeyServices:
 
     def copies(self, jobs: Jobs) -> Copies:
         """Return what orders copies, with the jobs that make them."""
-        return Copies(self.source_keys, self._names, jobs, self._clock)
+        return Copies(self.source_keys, self.names, jobs, self._clock)

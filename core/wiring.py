@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from azure.identity.aio import ManagedIdentityCredential
 
+from core.action_wiring import ActionServices
 from core.adapters.azure.credentials import AppIdentity
 from core.adapters.azure.transports import open_direct_session, transport
 from core.adapters.azure.vaults import AzureVaults
@@ -36,11 +37,14 @@ from core.key_wiring import KeyServices, KeyStores
 from core.ports import Clock, Sealer
 from core.services.access import Access
 from core.services.accounts import Accounts, CreateAccount
+from core.services.action_settling import ActionJobs, ActionSettling
 from core.services.api_keys import ApiKeys
 from core.services.applications import Applications
+from core.services.attribute_actions import AttributeActions
 from core.services.callers import Callers
 from core.services.connections import Connections
 from core.services.copies import Copies
+from core.services.deletion_actions import DeletionActions
 from core.services.escrows import Escrows
 from core.services.exchange_keys import ExchangeKeys
 from core.services.exports import Exports
@@ -60,7 +64,9 @@ from core.services.members import Members
 from core.services.new_keys import NewKeys
 from core.services.placements import Placements
 from core.services.principals import Principals
+from core.services.restoring import Restores
 from core.services.rewrap import RewrapDataKeys
+from core.services.source_attributes import SourceAttributes
 from core.services.source_keys import SourceKeys
 from core.services.sync_work import SyncWork
 from core.services.syncs import Syncs
@@ -99,6 +105,12 @@ class App:
     exchange_keys: ExchangeKeys
     placements: Placements
     intents: Intents
+    attributes: AttributeActions
+    source_attributes: SourceAttributes
+    deletions: DeletionActions
+    restores: Restores
+    settling: ActionSettling
+    action_jobs: ActionJobs
     escrows: Escrows
     findings: Findings
     rewrap_data_keys: RewrapDataKeys
@@ -181,7 +193,20 @@ def _wired(settings: Settings, clock: Clock, storage: Storage, sealing_key: Vaul
         locks=locks,
         clock=clock,
     )
-    works: dict[JobKind, Work] = {JobKind.SYNC: sync_work, JobKind.COPY: made.copy_work}
+    acting = ActionServices(
+        index,
+        vaults=made.vaults,
+        records=made.records,
+        source_records=made.source_records,
+        escrows=escrows,
+        names=made.names,
+        clock=clock,
+    )
+    works: dict[JobKind, Work] = {
+        JobKind.SYNC: sync_work,
+        JobKind.COPY: made.copy_work,
+        JobKind.ACTION: acting.settling,
+    }
     jobs = Jobs(job_rows, index, WorkQueue(storage.queue(JOB_QUEUE)), clock, works)
     syncs = Syncs(groups, index, jobs, locks, clock)
     return App(
@@ -213,6 +238,12 @@ def _wired(settings: Settings, clock: Clock, storage: Storage, sealing_key: Vaul
         exchange_keys=made.exchange_keys,
         placements=made.placements,
         intents=made.intents,
+        attributes=acting.attributes,
+        source_attributes=acting.source_attributes,
+        deletions=acting.deletions,
+        restores=acting.restores,
+        settling=acting.settling,
+        action_jobs=ActionJobs(made.records, jobs),
         escrows=escrows,
         findings=findings,
         rewrap_data_keys=RewrapDataKeys(access, records, sealing_key),

@@ -63,7 +63,7 @@ def render(answer: Answer, status: int) -> Rendered:
         return Rendered(status, answer.body.data, answer.body.media_type, headers)
     if answer.body is None:
         return Rendered(204, b"", JSON, headers)
-    return Rendered(status, answer.body.model_dump_json().encode(), JSON, headers)
+    return Rendered(answer.status or status, answer.body.model_dump_json().encode(), JSON, headers)
 
 
 def _safe(filename: str) -> str:

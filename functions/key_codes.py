@@ -12,12 +12,16 @@ from core.errors import (
     PolicyViolationError,
     VaultAnswerError,
     VaultOutcomeUnknownError,
+    VaultUnavailableError,
 )
 
 _BAD, _CONFLICT, _REFUSED = InvalidRequestError, ConflictError, PolicyViolationError
 
 # fmt: off
 KEY_CODES: Mapping[str, tuple[type[KeystewardError], str]] = MappingProxyType({
+    "date_not_removable": (_BAD, "Azure moves a date, but never takes one away."),
+    "reason_invalid": (_BAD, "A reason is empty, too long, or holds unprintable characters."),
+    "acknowledgement_needed": (_BAD, "A soft-deletion needs the word that the key is unusable at once."),
     "key_name_invalid": (_BAD, "A key's display name is missing, too long, or has a slash or unprintable characters."),
     "azure_name_invalid": (_BAD, "Azure does not take this as a key's name."),
     "key_kind_invalid": (_BAD, "Type, size and curve do not go together, or are not known."),
@@ -56,6 +60,7 @@ KEY_CODES: Mapping[str, tuple[type[KeystewardError], str]] = MappingProxyType({
     "transfer_blob_kid": (_BAD, "The transfer blob does not name a version of a key exchange key."),
     "transfer_blob_refused": (_BAD, "The transfer blob cannot be imported here; `problems` names everything."),
 
+    "escrow_not_found": (NotFoundError, "The key has no such escrow generation."),
     "key_version_not_found": (NotFoundError, "The key has no such version."),
     "key_exchange_key_not_found": (NotFoundError, "There is no such key exchange key."),
 
@@ -72,6 +77,17 @@ KEY_CODES: Mapping[str, tuple[type[KeystewardError], str]] = MappingProxyType({
     "targets_failed": (_CONFLICT, "Of a job with several targets: some of them failed; its results say why."),
     "vault_without_hsm": (_CONFLICT, "A standard vault takes no transfer blobs."),
     "key_exchange_key_unsuitable": (_CONFLICT, "The key cannot serve as key exchange key; the detail says why."),
+    "key_action_pending": (_CONFLICT, "Another action on the key is under way."),
+    "key_already_disabled": (_CONFLICT, "The key is disabled already."),
+    "key_not_disabled": (_CONFLICT, "The key is not disabled."),
+    "key_expired": (_CONFLICT, "The key is past its deactivation date: move that."),
+    "key_live": (_CONFLICT, "The key is live in its vault."),
+    "key_purged": (_CONFLICT, "The key is purged: restore it, or import it again."),
+    "key_destroyed": (_CONFLICT, "The key and its escrow are destroyed."),
+    "key_replaced": (_CONFLICT, "Another key has the key's name in the vault; sync the group."),
+    "virtual_key_only": (_CONFLICT, "A source key is in no vault, so it cannot be deleted or restored there."),
+    "escrow_needed": (_CONFLICT, "No verified escrow covers every version of the key."),
+    "restore_elsewhere": (_CONFLICT, "Azure does not take the backup at this place."),
     "key_soft_deleted": (_CONFLICT, "The vault has the key as soft-deleted."),
     "key_being_deleted": (_CONFLICT, "The vault is deleting the key at the moment."),
     "key_being_recovered": (_CONFLICT, "The vault is recovering the key at the moment."),
@@ -84,6 +100,7 @@ KEY_CODES: Mapping[str, tuple[type[KeystewardError], str]] = MappingProxyType({
 
     "backup_refused": (VaultAnswerError, "The vault refuses to back the key up."),
     "restore_refused": (VaultAnswerError, "The vault does not take the backup."),
+    "vault_still_working": (VaultUnavailableError, "The vault has accepted the request and is still at it."),
     "vault_outcome_unknown": (VaultOutcomeUnknownError, "The answer was lost: repeat with the same Idempotency-Key."),
 
     "material_missing": (IntegrityError, "A source key's sealed material is missing."),

@@ -11,6 +11,7 @@ from functions.answers import JSON
 from functions.bodies import FORM
 from functions.codes import CODES, codes_of
 from functions.introduction import introduction
+from functions.models.jobs import JobAnswer
 from functions.openapi_schemas import OCTETS, Json, form_of, ref, schemas_of
 from functions.operations import API, Openness, Operation, Precondition
 from functions.pipeline import ID_KINDS
@@ -62,7 +63,7 @@ def _operation(operation: Operation, schemas: Json) -> Json:
         "description": _operation_description(operation),
         "x-permission": str(operation.needs),
         "parameters": [*_path_parameters(operation), *_query_parameters(operation, schemas), *_headers(operation)],
-        "responses": {str(operation.status): _success(operation), **_problems(operation)},
+        "responses": {str(operation.status): _success(operation), **_continued(operation), **_problems(operation)},
         "security": [] if operation.needs is Openness.PUBLIC else [{"entra": []}, {"api_key": []}],
     }
     if operation.body is not None:
@@ -129,6 +130,18 @@ def _headers(operation: Operation) -> list[Json]:
 def _header_parameter(name: str, pattern: str, text: str) -> Json:
     schema = {"type": "string", "pattern": pattern}
     return {"name": name, "in": "header", "required": False, "description": text, "schema": schema}
+
+
+def _continued(operation: Operation) -> Json:
+    if not operation.continued:
+        return {}
+    return {
+        "202": {
+            "description": "The vault takes longer: a job goes on with it.",
+            "headers": _refs(["x-correlation-id", "Location"]),
+            "content": {JSON: {"schema": ref(JobAnswer.__name__)}},
+        }
+    }
 
 
 def _success(operation: Operation) -> Json:

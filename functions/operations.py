@@ -108,11 +108,15 @@ class Content:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a handler answers. `etag` is the stored row's; `location` is a path below the API's root."""
+    """What a handler answers. `etag` is the stored row's; `location` is a path below the API's root.
+
+    `status` stands in place of the operation's own where a job goes on with what was asked for.
+    """
 
     body: AnswerModel | Content | None = None
     etag: str | None = None
     location: str | None = None
+    status: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +133,8 @@ type Handler = Callable[[App, Call], Awaitable[Answer]]  # type: ignore[type-arg
 class Operation:
     """One operation of the API.
 
-    `etagged` answers carry an ETag; `located` ones a Location; `attached` ones a file's name; `media_type`
+    `continued`: what takes too long is answered with 202 and the job that goes on with it. `etagged` answers carry an
+    ETag; `located` ones a Location; `attached` ones a file's name; `media_type`
     is that of an answer without a model. `body_optional`: an empty body stands for `{}`. `upload`: the body may come as
     a form with a file. A write's answer that is not `kept` holds what must lie nowhere, not even sealed for a day.
     `errors` are the codes beside those that every operation of its kind may answer with.
@@ -152,6 +157,7 @@ class Operation:
     precondition: Precondition = Precondition.NONE
     etagged: bool = False
     located: bool = False
+    continued: bool = False
     attached: bool = False
     kept: bool = True
     media_type: str | None = None

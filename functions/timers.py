@@ -36,9 +36,18 @@ def timers_blueprint(runtime: Callable[[], Awaitable[App]]) -> func.Blueprint:
 
     @blueprint.timer_trigger(arg_name="timer", schedule=_EVERY_FIVE_MINUTES, run_on_startup=False)
     async def reconcile_intents(timer: func.TimerRequest) -> None:  # noqa: ARG001 - the binding demands it
-        """Find out what became of new keys whose request was cut off, and record them."""
+        """Find out what became of new keys whose request was cut off, and record and list them."""
         async with triggered("reconcile_intents"):
-            await (await runtime()).placements.reconcile()
+            app = await runtime()
+            await app.placements.reconcile()
+            await app.source_records.reconcile()
+
+    @blueprint.timer_trigger(arg_name="timer", schedule=_EVERY_MINUTE, run_on_startup=False)
+    async def reconcile_actions(timer: func.TimerRequest) -> None:  # noqa: ARG001 - the binding demands it
+        """Find out what became of actions on keys that were cut off, and record it."""
+        async with triggered("reconcile_actions"):
+            app = await runtime()
+            await app.settling.reconcile(app.jobs)
 
     @blueprint.timer_trigger(arg_name="timer", schedule=_EVERY_HOUR, run_on_startup=False)
     async def retire_key_exchange_keys(timer: func.TimerRequest) -> None:  # noqa: ARG001 - the binding demands it

@@ -21,6 +21,7 @@ from core.domain.keys import (
     extended,
     state_at,
 )
+from core.domain.pending_actions import Deactivation
 from core.errors import ConflictError, NotFoundError
 
 
@@ -63,6 +64,7 @@ class SourceKey:
     copies: tuple[CopiedTo, ...] = ()
     copied_from: CopiedFrom | None = None
     presence: Presence = Presence.LIVE
+    deactivation: Deactivation | None = None
     history: tuple[HistoryEntry, ...] = ()
 
     @property

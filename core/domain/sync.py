@@ -18,6 +18,7 @@ from core.domain.changes import absorbed, within_row
 from core.domain.identifiers import IdKind, derived_id
 from core.domain.key_names import synced_name
 from core.domain.keys import (
+    GONE,
     KEPT_ENTRIES,
     Drift,
     DriftKind,
@@ -137,7 +138,7 @@ def updated(context: SyncContext, recorded: VirtualKey, observed: ObservedKey) -
 
 def vanished(context: SyncContext, recorded: VirtualKey) -> VirtualKey:
     """Return the record of a key that is neither live nor soft-deleted any more."""
-    if recorded.presence is Presence.PURGED:
+    if recorded.presence in GONE:
         return recorded
     gone = replace(recorded, presence=Presence.PURGED, observed_on=context.now)
     return _drifted(

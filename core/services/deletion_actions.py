@@ -16,6 +16,7 @@ from core.domain.pending_actions import KeyAction
 from core.errors import ConflictError, InvalidRequestError, KeystewardError, NotFoundError, VaultUnavailableError
 from core.ports import Clock, VaultKeys
 from core.services.attribute_actions import ActionRequest
+from core.services.display_names import DisplayNames
 from core.services.escrow_guard import EscrowGuard
 from core.services.escrows import Escrows
 from core.services.key_records import KeyRecords
@@ -39,7 +40,7 @@ class Deleting:
 class DeletionActions:
     """Soft-deletes, recovers and purges keys in vaults, and destroys what is left of them here."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the collaborators
         self,
         opened: OpenedKeys,
         actions: OpenActions,
@@ -47,6 +48,7 @@ class DeletionActions:
         *,
         records: KeyRecords,
         escrows: Escrows,
+        names: DisplayNames,
         clock: Clock,
     ) -> None:
         self._opened = opened
@@ -54,6 +56,7 @@ class DeletionActions:
         self._guard = guard
         self._records = records
         self._escrows = escrows
+        self._names = names
         self._clock = clock
 
     async def soft_delete(self, ref: KeyRef, how: Deleting, *, acknowledged: bool) -> VirtualKey:
@@ -104,7 +107,9 @@ class DeletionActions:
 
         # First the entries, then the record that names them: what is destroyed twice harms nobody.
         await self._escrows.prune(begun.escrow)
-        return await self._actions.conclude(begun, buried, detail=f"{len(begun.escrow)} escrow generations")
+        tombstone = await self._actions.conclude(begun, buried, detail=f"{len(begun.escrow)} escrow generations")
+        await self._names.bury(begun.account, begun.name, begun.recorded_on)
+        return tombstone
 
     async def settle(self, keys: VaultKeys, key: VirtualKey, seconds: float) -> VirtualKey:
         """Wait for the outcome of a pending deletion, recovery or purge that the vault has accepted."""

@@ -6,6 +6,7 @@ about to use it; what a crash left over is taken over after a while.
 
 import hashlib
 from collections.abc import Container
+from datetime import datetime
 
 from core.domain.key_names import copy_name, folded
 from core.domain.keys import Presence
@@ -39,6 +40,10 @@ class DisplayNames:
     async def release(self, account: str, name: str, holder: str) -> None:
         """Give a display name back."""
         await self._reservations.release(account, _display(name), holder)
+
+    async def bury(self, account: str, name: str, recorded_on: datetime) -> None:
+        """Give back the display name of a key that was recorded on that date and is destroyed now."""
+        await self._reservations.release_older(account, _display(name), recorded_on)
 
     async def release_in_vault(self, account: str, group: str, azure_name: str, holder: str) -> None:
         """End the reservation of an Azure name."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from core.domain.summaries import (
     KeySummary,
     account_positions,
+    from_entry,
     group_position,
     group_tree,
     replaced_position,
@@ -24,11 +25,16 @@ type _Changes = dict[str, Mapping[str, object] | None]
 
 @dataclass(frozen=True, slots=True)
 class Placing:
-    """An entry to place; `before` is the one so far. `replaced`: a purged key whose Azure name another key has."""
+    """An entry to place; `before` is the one so far. `replaced`: a purged key whose Azure name another key has.
+
+    `recorded` is the entry of the record that was written over. It differs from `before` where a write was cut off
+    between record and lists; some of them may have it, or none.
+    """
 
     summary: KeySummary
     before: KeySummary | None = None
     replaced: bool = False
+    recorded: KeySummary | None = None
 
 
 class KeyPlaces:
@@ -37,14 +43,19 @@ class KeyPlaces:
     def __init__(self, index: OrderedIndex) -> None:
         self._index = index
 
+    async def listed(self, group: str, like: KeySummary) -> KeySummary | None:
+        """Return the entry of a key as its group's list shows it: what was placed last, but for a write cut off."""
+        entry = await self._index.get(group_tree(group), group_position(like))
+        return from_entry(entry) if entry is not None and entry["id"] == like.id else None
+
     async def place(self, account: str, group: str, placings: Iterable[Placing]) -> None:
         """Place keys of one group; their records have been written."""
         trees: dict[str, _Changes] = defaultdict(dict)
         last: _Changes = {}
         for placing in placings:
             entry = to_entry(placing.summary)
-            if placing.before is not None:
-                for tree, position in account_positions(account, placing.before).items():
+            for left in filter(None, (placing.before, placing.recorded)):
+                for tree, position in account_positions(account, left).items():
                     trees[tree].setdefault(position, None)
             for tree, position in account_positions(account, placing.summary).items():
                 trees[tree][position] = entry

@@ -1,7 +1,11 @@
-"""Writes the records of virtual keys and keeps the ordered indexes true to them."""
+"""Writes the records of virtual keys and keeps the ordered indexes true to them.
+
+Invariant: of two who write one record, the later one decides what lists show, whoever of them places it last.
+"""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from datetime import timedelta
 
 from core.domain.keys import VirtualKey
 from core.domain.summaries import KeySummary, summary_of
@@ -10,19 +14,22 @@ from core.ports import Collection, OrderedIndex, Stored
 from core.services.key_places import KeyPlaces, Placing
 
 _TRIES = 8
+#: A key that is younger than this may be recorded by a sync and by the request that made it at the same moment.
+_YOUNG = timedelta(minutes=15)
 
 
 @dataclass(frozen=True, slots=True)
 class KeyChange:
     """A record to write: `before` is its index entry so far, `etag` None for a new row.
 
-    `replaced` marks a purged key whose Azure name another key has taken.
+    `replaced` marks a purged key whose Azure name another key has taken; `recorded` is that of `Placing`.
     """
 
     key: VirtualKey
     before: KeySummary | None = None
     etag: str | None = None
     replaced: bool = False
+    recorded: KeySummary | None = None
 
 
 class KeyRecords:
@@ -47,8 +54,11 @@ class KeyRecords:
         rows = {id_: (change.key, change.etag) for id_, change in by_id.items()}
         refused = await self.keys.write_many(group, rows)
         written = [change for id_, change in by_id.items() if id_ not in refused]
-        placings = [Placing(summary_of(change.key), change.before, change.replaced) for change in written]
+        placings = [
+            Placing(summary_of(change.key), change.before, change.replaced, change.recorded) for change in written
+        ]
         await self._places.place(account, group, placings)
+        await self._place_moved(account, group, [change.key for change in written if _is_contended(change)])
         return refused
 
     async def amend(
@@ -59,10 +69,35 @@ class KeyRecords:
             stored = await self.keys.get(group, key)
             present = stored.value if stored else None
             changed = change(present)
-            before, etag = (summary_of(stored.value), stored.etag) if stored else (None, None)
-            if not await self.write(account, group, [KeyChange(changed, before, etag)]):
+            if not await self.write(account, group, [await self._change(group, changed, stored)]):
                 return changed
         raise StaleWriteError("The key")
+
+    async def _change(self, group: str, changed: VirtualKey, stored: Stored[VirtualKey] | None) -> KeyChange:
+        if stored is None:
+            return KeyChange(changed)
+        recorded = summary_of(stored.value)
+        return KeyChange(changed, await self._places.listed(group, recorded), stored.etag, recorded=recorded)
+
+    async def _place_moved(self, account: str, group: str, placed: list[VirtualKey]) -> None:
+        """Place keys anew whose record another wrote over before they were placed."""
+        for _ in range(_TRIES):
+            if not placed:
+                return
+            rows = await self.keys.get_many(group, [key.id for key in placed])
+            moved = [
+                (rows[key.id].value, Placing(summary_of(rows[key.id].value), summary_of(key)))
+                for key in placed
+                if key.id in rows and summary_of(rows[key.id].value) != summary_of(key)
+            ]
+            await self._places.place(account, group, [placing for _, placing in moved])
+            placed = [key for key, _ in moved]
+
+
+def _is_contended(change: KeyChange) -> bool:
+    """Whether somebody else may be recording the same key, which neither of both can know of."""
+    versions = change.key.versions
+    return change.etag is None and bool(versions) and change.key.observed_on - versions[0].created_on < _YOUNG
 
 
 def key_not_found() -> NotFoundError:

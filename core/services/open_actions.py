@@ -33,6 +33,9 @@ DONE: Mapping[KeyAction, str] = {
     KeyAction.DELETE: "key.destroyed",
 }
 
+#: Whoever asks for one of these while it is under way waits for the same outcome.
+_SAME_FOR_ALL = frozenset({KeyAction.SOFT_DELETE, KeyAction.RECOVER, KeyAction.PURGE, KeyAction.DELETE})
+
 type Change = Callable[[VirtualKey], VirtualKey]
 
 
@@ -55,11 +58,11 @@ class OpenActions:
         details: Mapping[str, str] | None = None,
         if_match: str | None = None,
     ) -> VirtualKey:
-        """Write an action down on the record that was read with `etag`, or find it there begun by the same request.
+        """Write an action down on the record that was read with `etag`, or find it there, begun before.
 
         Raises StaleWriteError, ConflictError `key_action_pending` and those of `lifecycle.require`.
         """
-        if key.pending is not None and key.pending.id == request:
+        if key.pending is not None and (key.pending.id == request or _joins(key.pending, action)):
             return key
         require_match(etag, if_match, "The key")
         if key.pending is not None:
@@ -110,3 +113,7 @@ class OpenActions:
                 await self._open.done(place)
             else:
                 yield stored.value
+
+
+def _joins(pending: PendingAction, action: KeyAction) -> bool:
+    return pending.action is action and action in _SAME_FOR_ALL

@@ -45,7 +45,7 @@ from core.services.escrows import Backup, Escrows
 from core.services.group_vaults import GroupVaults
 from core.services.intents import Intents
 from core.services.key_records import KeyChange, KeyRecords
-from core.services.vault_names import VaultNames, soft_deleted, taken
+from core.services.vault_names import VaultNames, being_taken, soft_deleted, taken
 
 #: After an answer was lost the vault is asked this often, with a second in between, what became of the request.
 _LOOKS = 3
@@ -272,9 +272,7 @@ class Placements:
 
     async def _reserve(self, intent: Intent) -> None:
         if not await self._names.reserve_in_vault(intent.account, intent.group, intent.azure_name, intent.id):
-            raise ConflictError(
-                "Another request is making a key with this name.", code="key_name_taken", field="azure_name"
-            )
+            raise being_taken()
         if is_chosen(intent.name):
             try:
                 await self._names.reserve(intent.account, intent.name, intent.id)

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from datetime import datetime
 
 from core.domain.reservations import Reservation
 from core.errors import AlreadyExistsError, StaleWriteError
@@ -37,6 +38,13 @@ class Reservations:
         """Whether `take` would succeed now."""
         held = await self._rows.get(account, id_)
         return held is None or held.value.left_over(self._clock.now(), in_use=await in_use(held.value))
+
+    async def release_older(self, account: str, id_: str, than: datetime) -> None:
+        """Give `id_` back if it was reserved by `than`, whoever holds it."""
+        held = await self._rows.get(account, id_)
+        if held is not None and held.value.reserved_on <= than:
+            with suppress(StaleWriteError):
+                await self._rows.delete(account, id_, held.etag)
 
     async def release(self, account: str, id_: str, holder: str) -> None:
         """Give `id_` back if `holder` has it."""

@@ -179,10 +179,15 @@ class SourceKeys:
         self, new: NewKey, draft: SourceKey, material: KeyMaterial | None, origin: MaterialOrigin
     ) -> Stored[SourceKey]:
         earlier = await self._records.find(draft.group, draft.id)
-        if earlier is not None:
+        if earlier is not None and await self._records.is_listed(earlier.value):
             return earlier
         validity = checked_validity(new.settings.validity or Validity(), draft.created_on)
-        await self._names.reserve(draft.account, draft.name, draft.id)
+        # By the request, as whoever ordered the key (a copy job, for one) may have done before.
+        await self._names.reserve(draft.account, draft.name, new.request)
+        if earlier is not None:
+            # The first attempt was cut off after the record.
+            await self._records.relist(earlier.value)
+            return earlier
         version = await self._version(draft, 1, NewSourceVersion(new.request, material, validity, new.actor), origin)
         entry = HistoryEntry(draft.created_on, _EVENTS[origin], new.actor)
         return await self._records.insert(with_version(draft, version).recorded(entry))

@@ -1,24 +1,35 @@
-"""The records of source keys, and their places in lists."""
+"""The records of source keys, and their places in lists.
 
+Invariant: a hint is written before a record that changes lists, and deleted when they show it. No sync comes to set
+right what was cut off in between; reconciliation does, by the hints.
+"""
+
+import secrets
 from collections.abc import Callable
+from datetime import timedelta
 
 from core.domain.source_keys import SourceKey
 from core.domain.summaries import summary_of_source
 from core.errors import AlreadyExistsError, StaleWriteError
-from core.ports import Collection, OrderedIndex, Stored
+from core.ports import Clock, Collection, OrderedIndex, Stored
 from core.services.conditional import require_match
+from core.services.due_times import DueTimes, position
 from core.services.key_places import KeyPlaces, Placing
 from core.services.key_records import key_not_found
 
 _TRIES = 8
+#: Between the record and its places in lists lie moments; what takes longer was cut off.
+_LEFT_OVER_AFTER = timedelta(minutes=1)
 
 
 class SourceRecords:
     """Reads and writes records of source keys; lists follow every write."""
 
-    def __init__(self, rows: Collection[SourceKey], index: OrderedIndex) -> None:
+    def __init__(self, rows: Collection[SourceKey], index: OrderedIndex, clock: Clock) -> None:
         self._rows = rows
         self._places = KeyPlaces(index)
+        self._unlisted = DueTimes(index, "due/source-key-lists")
+        self._clock = clock
 
     async def find(self, group: str, key: str) -> Stored[SourceKey] | None:
         """Return a key, or None."""
@@ -33,12 +44,34 @@ class SourceRecords:
 
     async def insert(self, key: SourceKey) -> Stored[SourceKey]:
         """Store a new key; where an earlier attempt of the same request stored it already, return that."""
+        hint = await self._hint(key)
         try:
             stored = await self._rows.insert(key.group, key.id, key)
         except AlreadyExistsError:
             stored = await self.get(key.account, key.group, key.id)
-        await self._places.place(key.account, key.group, [Placing(summary_of_source(stored.value))])
+        await self._list(stored.value, None)
+        await self._unlisted.done(hint)
         return stored
+
+    async def is_listed(self, key: SourceKey) -> bool:
+        """Whether the lists show a key as it is recorded."""
+        summary = summary_of_source(key)
+        return await self._places.listed(key.group, summary) == summary
+
+    async def relist(self, key: SourceKey) -> None:
+        """Have the lists show a key as it is recorded."""
+        await self._list(key, None)
+
+    async def reconcile(self) -> int:
+        """Place in lists what was cut off before it was; return how many hints were followed."""
+        followed = 0
+        async for place, entry in self._unlisted.due(self._clock.now() - _LEFT_OVER_AFTER):
+            stored = await self.find(str(entry["group"]), str(entry["key"]))
+            if stored is not None:
+                await self._list(stored.value, None)
+            await self._unlisted.done(place)
+            followed += 1
+        return followed
 
     async def amend(
         self,
@@ -53,12 +86,32 @@ class SourceRecords:
             stored = await self.get(account, group, key)
             require_match(stored.etag, if_match, "The key")
             changed = change(stored.value)
+            moves = summary_of_source(stored.value) != summary_of_source(changed)
+            hint = await self._hint(changed) if moves else None
             try:
                 written = await self._rows.replace(group, key, changed, stored.etag)
             except StaleWriteError:
                 continue
-            before, after = summary_of_source(stored.value), summary_of_source(changed)
-            if before != after:
-                await self._places.place(account, group, [Placing(after, before)])
+            if hint is not None:
+                await self._list(changed, stored.value)
+                await self._unlisted.done(hint)
             return written
         raise StaleWriteError("The key")
+
+    async def _list(self, key: SourceKey, over: SourceKey | None) -> None:
+        """Place a key whose record was written over that of `over`; again if another write came before the placing."""
+        recorded = summary_of_source(over) if over is not None else None
+        for _ in range(_TRIES):
+            summary = summary_of_source(key)
+            before = await self._places.listed(key.group, summary)
+            await self._places.place(key.account, key.group, [Placing(summary, before, recorded=recorded)])
+            stored = await self.find(key.group, key.id)
+            if stored is None or summary_of_source(stored.value) == summary:
+                return
+            key, recorded = stored.value, summary
+
+    async def _hint(self, key: SourceKey) -> str:
+        """Note that a key's places are about to change; return where the note stands."""
+        now, id_ = self._clock.now(), f"{key.id}/{secrets.token_hex(4)}"
+        await self._unlisted.plan(now, id_, {"account": key.account, "group": key.group, "key": key.id})
+        return position(now, id_)

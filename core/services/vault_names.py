@@ -53,6 +53,11 @@ def taken(known: KeySummary | None) -> ConflictError:
     return _problem(code="key_name_taken", detail="The vault has a key with this name.", known=known, ways=("rotate",))
 
 
+def being_taken() -> ConflictError:
+    """Return the refusal of a name under which another request is making a key."""
+    return _problem(code="key_name_taken", detail="Another request is making a key with this name.", known=None, ways=())
+
+
 def soft_deleted(known: KeySummary | None, purge_on: datetime | None) -> ConflictError:
     """Return the refusal of a name that a soft-deleted key has."""
     facts = {"scheduled_purge_on": purge_on.isoformat()} if purge_on else {}

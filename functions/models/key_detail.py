@@ -1,10 +1,11 @@
 """One key on the wire, virtual or source, with its versions, escrow, drift, history and links; never material."""
 
 from datetime import datetime
-from typing import Self
+from typing import Literal, Self
 
 from core.domain.groups import ConnectionState, Group
-from core.domain.keys import KeyClass, KeyOrigin, KeyState, Validity, VirtualKey, state_at
+from core.domain.keys import Condition, KeyClass, KeyOrigin, KeyState, Validity, VirtualKey, condition_at, state_at
+from core.domain.pending_actions import KeyAction
 from core.domain.source_keys import SourceKey
 from core.domain.summaries import summary_of_source
 from functions.models.base import AnswerModel
@@ -37,6 +38,22 @@ class DeletionAnswer(AnswerModel):
     scheduled_purge_on: datetime | None
 
 
+class PendingAnswer(AnswerModel):
+    """An action on the key that is under way."""
+
+    action: KeyAction
+    actor: ActorAnswer
+    started_on: datetime
+
+
+class DeactivationAnswer(AnswerModel):
+    """Why the key was disabled through Keysteward."""
+
+    on: datetime
+    by: ActorAnswer
+    reason: str
+
+
 class KeyAnswer(AnswerModel):
     """A key with everything that is recorded of it. Lists in it are the newest; each has a page of its own.
 
@@ -50,6 +67,9 @@ class KeyAnswer(AnswerModel):
     group: KeyGroupAnswer
     state: KeyState
     state_on: datetime
+    state_reason: Literal["disabled", "expired"] | None
+    deactivation: DeactivationAnswer | None
+    pending: PendingAnswer | None
     origin: KeyOrigin
     created_by: ActorAnswer
     recorded_on: datetime
@@ -93,6 +113,9 @@ class KeyAnswer(AnswerModel):
             group=KeyGroupAnswer(id=group.id, title=group.title, connection=group.connection_state),
             state=state_at(key.presence, validity, now),
             state_on=now,
+            state_reason=_reason(condition_at(key.presence, validity, now)),
+            deactivation=DeactivationAnswer.of(key.deactivation) if key.deactivation else None,
+            pending=PendingAnswer.of(key.pending) if key.pending else None,
             origin=key.origin,
             created_by=ActorAnswer.of(key.created_by),
             recorded_on=key.recorded_on,
@@ -139,6 +162,9 @@ class KeyAnswer(AnswerModel):
             group=KeyGroupAnswer(id=group.id, title=group.title, connection=group.connection_state),
             state=key.state(now),
             state_on=now,
+            state_reason=_reason(condition_at(key.presence, current.validity, now)),
+            deactivation=DeactivationAnswer.of(key.deactivation) if key.deactivation else None,
+            pending=None,
             origin=summary_of_source(key).origin,
             created_by=ActorAnswer.of(key.created_by),
             recorded_on=key.created_on,
@@ -168,6 +194,13 @@ class KeyAnswer(AnswerModel):
             history=tuple(HistoryAnswer.of(each) for each in key.history[::-1][:SHOWN]),
             history_total=len(key.history),
         )
+
+
+def _reason(condition: Condition) -> Literal["disabled", "expired"] | None:
+    """Which of the two makes a key deactivated."""
+    if condition is Condition.DISABLED:
+        return "disabled"
+    return "expired" if condition is Condition.EXPIRED else None
 
 
 def _escrow_pending(key: VirtualKey) -> bool:

@@ -9,13 +9,14 @@ import json
 import secrets
 
 from azure.keyvault.keys.aio import KeyClient
-from azure.keyvault.keys.crypto import KeyWrapAlgorithm, SignatureAlgorithm
-from cryptography.exceptions import InvalidSignature
+from azure.keyvault.keys.crypto import EncryptionAlgorithm, SignatureAlgorithm
+from cryptography.exceptions import InvalidSignature, InvalidTag
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.padding import MGF1, OAEP, PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
-from cryptography.hazmat.primitives.keywrap import aes_key_unwrap, aes_key_wrap_with_padding
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.keywrap import aes_key_wrap_with_padding
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -79,12 +80,21 @@ async def prove_signing(vault: KeyClient, name: str, key: PrivateKey) -> None:
         raise UnexpectedError(f"what the vault signs with {name} does not verify with the key that was sent") from None
 
 
-async def prove_wrapping(vault: KeyClient, name: str, octets: bytes) -> None:
-    """Have the HSM wrap a key, and unwrap it here with our own octets."""
-    wrapped_there = secrets.token_bytes(32)
-    wrapped = await vault.get_cryptography_client(name).wrap_key(KeyWrapAlgorithm.aes_256, wrapped_there)
-    if aes_key_unwrap(octets, wrapped.encrypted_key) != wrapped_there:
-        raise UnexpectedError(f"what the HSM wraps with {name} is not wrapped under the octets that were sent")
+async def prove_encryption(vault: KeyClient, name: str, octets: bytes) -> None:
+    """Have the HSM encrypt, and decrypt here with our own octets; UnexpectedError if that fails.
+
+    Not by wrapping: version 4.11.3 of the SDK wraps with symmetric keys of an HSM by itself, under a random key.
+    """
+    message = secrets.token_bytes(64)
+    client = vault.get_cryptography_client(name)
+    found = await client.encrypt(EncryptionAlgorithm.a256_gcm, message)
+    iv, tag = found.iv or b"", found.tag or b""
+    try:
+        opened = AESGCM(octets).decrypt(iv, found.ciphertext + tag, None)
+    except (InvalidTag, ValueError):
+        opened = b""
+    if opened != message:
+        raise UnexpectedError(f"what the HSM encrypts with {name} does not decrypt with the octets that were sent")
 
 
 def _verify(key: PrivateKey, signature: bytes, message: bytes) -> None:

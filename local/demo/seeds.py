@@ -61,7 +61,7 @@ PAYMENTS = SeededVault(
     name="payments",
     title="Payments",
     sku="premium",
-    # Keysteward reads and escrows here; somebody else purges.
+    # Keysteward makes keys here and escrows them; somebody else purges.
     grant=("get", "list", "update", "create", "import", "delete", "recover", "backup", "restore"),
     missing=frozenset({"purge"}),
     seeds=(

@@ -12,6 +12,7 @@ import azure.functions as func
 from core.domain.callers import Caller, CallerKind
 from core.domain.connections import ConnectionReport
 from core.services.access import Access
+from core.services.action_settling import ActionJobs
 from core.services.connections import Connections
 from core.services.findings import Findings
 from core.services.groups import Groups
@@ -212,6 +213,12 @@ class Premises:
             exchange_keys=made.exchange_keys,
             placements=made.placements,
             intents=made.intents,
+            attributes=stage.acting.attributes,
+            source_attributes=stage.acting.source_attributes,
+            deletions=stage.acting.deletions,
+            restores=stage.acting.restores,
+            settling=stage.acting.settling,
+            action_jobs=ActionJobs(made.records, stage.jobs),
             escrows=stage.escrows,
             findings=findings,
             rewrap_data_keys=office.rewrap,

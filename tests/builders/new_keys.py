@@ -71,6 +71,7 @@ class KeyStage(SyncStage):
         self.vaults = SeveralVaults(self.vault, {PREMIUM: self.premium})
         for vault in (self.vault, self.premium):
             vault.now = self.clock.now
+        self.outbox = self.queue.sent
         self.wire()
 
     def wire(self) -> None:
@@ -109,7 +110,7 @@ class KeyStage(SyncStage):
 
     async def work(self) -> list[Job]:
         """Deliver every message; return the jobs as they are then."""
-        messages, self.queue.sent[:] = list(self.queue.sent), []
+        messages, self.outbox[:] = list(self.outbox), []
         for message, _ in messages:
             await self.jobs.run(message["account"], message["job"])
         return [(await self.jobs.get(message["account"], message["job"])).value for message, _ in messages]

@@ -2,6 +2,7 @@
 
 from datetime import datetime, timedelta
 
+from core.action_wiring import ActionServices
 from core.domain.clouds import CLOUDS, CloudName
 from core.domain.connections import Connection, Credential, CredentialKind, OpenConnection
 from core.domain.exchange_keys import GroupExchangeKeys
@@ -130,7 +131,20 @@ class SyncStage:
             locks=self.locks,
             clock=self.clock,
         )
-        works: dict[JobKind, Work] = {JobKind.SYNC: work, JobKind.COPY: self.made.copy_work}
+        self.acting = ActionServices(
+            self.index,
+            vaults=self.made.vaults,
+            records=self.made.records,
+            source_records=self.made.source_records,
+            escrows=self.escrows,
+            names=self.made.names,
+            clock=self.clock,
+        )
+        works: dict[JobKind, Work] = {
+            JobKind.SYNC: work,
+            JobKind.COPY: self.made.copy_work,
+            JobKind.ACTION: self.acting.settling,
+        }
         self.jobs = Jobs(self.job_rows, self.index, self.queue, self.clock, works)
         self.syncs = Syncs(self.groups, self.index, self.jobs, self.locks, self.clock)
 

@@ -1,5 +1,6 @@
 """The demo's client against a server that answers as Keysteward does."""
 
+import json
 from collections.abc import AsyncIterator
 
 import aiohttp
@@ -28,6 +29,24 @@ async def _keys(request: web.Request) -> web.Response:
     return web.json_response({"items": [{"name": "a"}], "next": "second"})
 
 
+async def _import(request: web.Request) -> web.Response:
+    form = await request.post()
+    body, file = form["request"], form["file"]
+    assert isinstance(body, bytearray)
+    assert isinstance(file, web.FileField)
+    return web.json_response({"request": json.loads(body), "file": file.file.read().hex()}, status=201)
+
+
+async def _blob(request: web.Request) -> web.Response:
+    if (await request.json()) == {}:
+        return web.json_response(_PROBLEM, status=403, content_type="application/problem+json")
+    return web.Response(body=b"\x00blob", content_type="application/octet-stream")
+
+
+async def _create(request: web.Request) -> web.Response:
+    return web.json_response({"once": request.headers.get("Idempotency-Key"), "body": await request.json()})
+
+
 async def _sync(request: web.Request) -> web.Response:
     if request.headers["Authorization"] == "Bearer alice":
         return web.Response(status=202)
@@ -52,6 +71,9 @@ async def calls() -> AsyncIterator[Calls]:
     app.router.add_route("*", f"/api/v1/groups/{_GROUP}", _group)
     app.router.add_get("/api/v1/keys", _keys)
     app.router.add_post("/api/v1/sync", _sync)
+    app.router.add_post("/api/v1/import", _import)
+    app.router.add_post("/api/v1/blob", _blob)
+    app.router.add_post("/api/v1/create", _create)
     async with TestServer(app) as server, aiohttp.ClientSession() as session:
         yield Calls(session, str(server.make_url("/api/v1")))
 
@@ -84,3 +106,24 @@ async def test_an_expected_refusal_is_an_answer(calls: Calls) -> None:
 async def test_a_refusal_that_does_not_come_is_unexpected(calls: Calls) -> None:
     with pytest.raises(UnexpectedError, match="expected a refusal, answered 202"):
         await calls.caller("alice").refused("POST", "sync")
+
+
+async def test_a_file_is_a_part_of_a_form(calls: Calls) -> None:
+    answer = await calls.caller("alice").upload("import", {"name": "receipts"}, b"\r\n\x00")
+    assert answer == {"request": {"name": "receipts"}, "file": "0d0a00"}
+    assert calls.shown == [("POST", "/api/v1/import", 201)]
+
+
+async def test_what_is_downloaded_is_taken_as_it_is(calls: Calls) -> None:
+    assert await calls.caller("alice").download("blob", {"source": "key"}) == b"\x00blob"
+    assert calls.shown == [("POST", "/api/v1/blob", 200)]
+
+
+async def test_a_refused_download_is_told_like_any_refusal(calls: Calls) -> None:
+    with pytest.raises(UnexpectedError, match=r"POST /api/v1/blob was refused with 403 not_permitted: No\. .*c0ffee"):
+        await calls.caller("alice").download("blob", {})
+
+
+async def test_what_is_done_once_has_its_key(calls: Calls) -> None:
+    answer = await calls.caller("alice").post("create", {"name": "a"}, once="make-a")
+    assert answer == {"once": "make-a", "body": {"name": "a"}}

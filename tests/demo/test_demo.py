@@ -15,7 +15,7 @@ from local.demo.__main__ import run
 from local.demo.expect import UnexpectedError, expect
 from local.stack.stack import ROOT
 
-_SCENES = 18
+_SCENES = 28
 
 
 async def _started(temporary: Path) -> asyncio.subprocess.Process:
@@ -43,6 +43,9 @@ async def test_every_scene_is_as_expected_and_nothing_is_left(tmp_path: Path) ->
     assert scenes == [str(number) for number in range(1, _SCENES + 1)]
     assert "cause: secret_wrong" in output
     assert "Sync with nothing changed" in output
+    assert "finding: material_drift (critical)" in output
+    assert "transfer_blob_key_type" in output
+    assert "PRIVATE KEY" not in output
     assert "\x1b" not in output
     assert "\r" not in output
     assert not re.search(r"ks_[a-z2-7]{24}", output)

@@ -13,12 +13,12 @@ from functools import cache, cached_property
 
 from azure.keyvault.keys import KeyVaultKey
 from azure.keyvault.keys.aio import KeyClient
-from azure.keyvault.keys.crypto import KeyWrapAlgorithm, SignatureAlgorithm
+from azure.keyvault.keys.crypto import EncryptionAlgorithm, SignatureAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed, encode_dss_signature
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256, SHA384, SHA512, HashAlgorithm
-from cryptography.hazmat.primitives.keywrap import aes_key_unwrap
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_private_key
 
 from tests.integration.client import Json
@@ -37,7 +37,11 @@ _SIGNING: Mapping[str, tuple[SignatureAlgorithm, type[HashAlgorithm]]] = {
     "P-521": (SignatureAlgorithm.es512, SHA512),
     "P-256K": (SignatureAlgorithm.es256_k, SHA256),
 }
-_WRAPPING = {128: KeyWrapAlgorithm.aes_128, 192: KeyWrapAlgorithm.aes_192, 256: KeyWrapAlgorithm.aes_256}
+_ENCRYPTING = {
+    128: EncryptionAlgorithm.a128_gcm,
+    192: EncryptionAlgorithm.a192_gcm,
+    256: EncryptionAlgorithm.a256_gcm,
+}
 
 
 @dataclass(frozen=True)
@@ -174,12 +178,12 @@ def public_pem_of(key: KeyVaultKey) -> str:
 
 
 async def assert_held(owner: KeyClient, name: str, key: Key) -> None:
-    """Check that the vault's key is this one: it signs there and verifies here, or wraps there and unwraps here."""
+    """Check that the vault's key is this one: what it signs or encrypts there verifies or decrypts here."""
     client = owner.get_cryptography_client(name)
     if key.family == "AES":
-        content = secrets.token_bytes(32)
-        wrapped = await client.wrap_key(_WRAPPING[8 * len(key.content)], content)
-        assert aes_key_unwrap(key.content, wrapped.encrypted_key) == content
+        # Not `wrap_key`: the SDK does that by itself, with a random key where it has none.
+        sealed = await client.encrypt(_ENCRYPTING[8 * len(key.content)], b"a contract")
+        assert AESGCM(key.content).decrypt(sealed.iv, sealed.ciphertext + sealed.tag, None) == b"a contract"
         return
     algorithm, hash_ = _SIGNING["RSA" if key.family == "RSA" else key.kind.split()[1]]
     digest = hashlib.new(hash_.name, b"a contract").digest()

@@ -49,7 +49,7 @@ async def make_source_key(stage: Stage, alice: Keysteward) -> SourceKey:
     body = {"name": "master", "type": "RSA", "size": 3072, "permissions": ["export", "sign", "verify"]}
     made = await alice.post(f"groups/{group['id']}/keys", {**body, "tags": {"owner": "treasury"}})
     show.answer((name, made[name]) for name in ("name", "kind", "state", "type", "size"))
-    show.answer([("permissions of the key itself", ", ".join(made["permissions"])), ("kid", made["kid"])])
+    show.answer([("permissions of the key itself", ", ".join(made["permissions"])), ("kid", made["kid"] or "-")])
     expect("the source key", (made["kind"], made["kid"], made["versions_total"]), ("source", None, 1))
     return SourceKey(group["id"], made)
 

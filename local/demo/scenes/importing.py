@@ -28,7 +28,7 @@ async def import_into_standard(stage: Stage, alice: Keysteward, group: Group, va
 
 
 async def import_into_hsm(stage: Stage, alice: Keysteward, group: Group, vault: KeyClient) -> None:
-    """Import the octets of an AES key into a managed HSM; wrap there, unwrap here."""
+    """Import the octets of an AES key into a managed HSM; encrypt there, decrypt here."""
     show = stage.show
     show.scene("Managed HSM: the 32 octets of an AES key go in as a transfer blob")
     octets = secrets.token_bytes(32)
@@ -37,6 +37,6 @@ async def import_into_hsm(stage: Stage, alice: Keysteward, group: Group, vault: 
     show.answer((name, made[name]) for name in ("name", "type", "origin", "kid"))
     show.answer([("operations", ", ".join(made["operations"]))])
     expect("the imported key", (made["type"], made["origin"]), ("oct-HSM", "imported"))
-    await own_keys.prove_wrapping(vault, "tenant-data", octets)
-    show.say("What the HSM wraps with it unwraps here, with the octets that were sent.")
-    stage.seen.append(("Imported into a managed HSM", "AES 256; wrapped there, unwrapped here"))
+    await own_keys.prove_encryption(vault, "tenant-data", octets)
+    show.say("What the HSM encrypts with it decrypts here, with the octets that were sent.")
+    stage.seen.append(("Imported into a managed HSM", "AES 256; encrypted there, decrypted here"))
