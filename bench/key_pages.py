@@ -12,6 +12,7 @@ from bench.api import Json
 from bench.figures import Bound, Figure
 from bench.stage import Stage, direct_session
 from bench.timing import Call, medians, milliseconds
+from core.adapters.clock import SystemClock
 from core.adapters.storage import Storage
 from core.adapters.tables import TableCollection
 from core.adapters.tree_nodes import TableNodeStore
@@ -20,6 +21,7 @@ from core.domain.identifiers import IdKind, new_id
 from core.domain.keys import KeyVersion, PublicKey, Validity, VirtualKey
 from core.domain.observed import ListedKey, ObservedKey
 from core.domain.sync import SyncContext, discovered
+from core.services.findings import Findings
 from core.services.key_records import KeyChange, KeyRecords
 from core.settings import Settings
 from local.stack import IdentityCredential
@@ -66,7 +68,8 @@ async def _fill(stage: Stage, accounts: dict[int, str]) -> None:
     async with direct_session(stage.stack) as session:
         storage = Storage(settings, IdentityCredential(stage.stack.endpoints), session)
         index = TreeIndex(TableNodeStore(storage.table("trees")))
-        records = KeyRecords(TableCollection(storage.table("keys"), VirtualKey), index)
+        findings = Findings(index, SystemClock())
+        records = KeyRecords(TableCollection(storage.table("keys"), VirtualKey), index, findings)
         for size, account in accounts.items():
             context = SyncContext(account, new_id(IdKind.GROUP), "payments", "bench", _NOW)
             for keys in itertools.batched(_keys(context, size), _WRITTEN_AT_ONCE, strict=False):

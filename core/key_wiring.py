@@ -15,6 +15,7 @@ from core.services.display_names import DisplayNames
 from core.services.escrows import Escrows
 from core.services.exchange_keys import ExchangeKeys
 from core.services.exports import Exports
+from core.services.findings import Findings
 from core.services.given_keys import GivenKeys
 from core.services.group_vaults import GroupConnections, GroupVaults
 from core.services.intents import Intents
@@ -62,14 +63,17 @@ class KeyServices:
         self.names = DisplayNames(reservations, stores.index)
         self._clock = clock
         self.links = VaultLinks(reservations, stores.groups)
-        self.records = KeyRecords(stores.keys, stores.index)
+        self.records = KeyRecords(stores.keys, stores.index, Findings(stores.index, clock))
         self.intents = Intents(stores.intents, stores.index, clock)
         group_vaults = self.vaults = GroupVaults(stores.groups, vaults, connections)
+        self.source_records = SourceRecords(stores.source_keys, stores.index, clock)
+        self.source_keys = SourceKeys(self.source_records, Materials(stores.materials, sealer), self.names, clock)
         self.placements = Placements(
             group_vaults,
             self.intents,
             names=self.names,
             vault_names=VaultNames(stores.index),
+            sources=self.source_keys,
             records=self.records,
             escrows=escrows,
             clock=clock,
@@ -82,8 +86,6 @@ class KeyServices:
             records=self.records,
             clock=clock,
         )
-        self.source_records = SourceRecords(stores.source_keys, stores.index, clock)
-        self.source_keys = SourceKeys(self.source_records, Materials(stores.materials, sealer), self.names, clock)
         self.given_keys = GivenKeys(self.source_keys)
         self.exports = Exports(self.source_keys)
         self.new_keys = NewKeys(self.placements, self.exchange_keys, self.source_keys, group_vaults, clock)

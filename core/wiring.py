@@ -23,6 +23,7 @@ from core.adapters.storage import JOB_QUEUE, Storage
 from core.adapters.tables import TableCollection
 from core.adapters.tree_nodes import TableNodeStore
 from core.adapters.trees import TreeIndex
+from core.care_wiring import CareServices
 from core.domain.accounts import Account, ApiKey, Principal
 from core.domain.exchange_keys import GroupExchangeKeys
 from core.domain.groups import Group
@@ -35,6 +36,7 @@ from core.domain.reservations import Reservation
 from core.domain.source_keys import SourceKey
 from core.key_wiring import KeyServices, KeyStores
 from core.ports import Clock, Sealer
+from core.rotation_wiring import RotationServices
 from core.services.access import Access
 from core.services.accounts import Accounts, CreateAccount
 from core.services.action_settling import ActionJobs, ActionSettling
@@ -45,8 +47,11 @@ from core.services.callers import Callers
 from core.services.connections import Connections
 from core.services.copies import Copies
 from core.services.deletion_actions import DeletionActions
+from core.services.drift_reviews import DriftReviews
+from core.services.drills import Drills
 from core.services.escrows import Escrows
 from core.services.exchange_keys import ExchangeKeys
+from core.services.expiring_keys import ExpiringKeys
 from core.services.exports import Exports
 from core.services.findings import Findings
 from core.services.given_keys import GivenKeys
@@ -57,20 +62,28 @@ from core.services.identities import Identities
 from core.services.intents import Intents
 from core.services.jobs import Jobs, Work
 from core.services.keys import Keys
-from core.services.locks import Lock, SyncLocks
+from core.services.locks import GroupLocks, Lock
 from core.services.materials import SealedMaterial
 from core.services.me import WhoAmI
 from core.services.members import Members
 from core.services.new_keys import NewKeys
 from core.services.placements import Placements
 from core.services.principals import Principals
+from core.services.reimports import Reimports
 from core.services.restoring import Restores
+from core.services.retirements import Retirements
 from core.services.rewrap import RewrapDataKeys
+from core.services.rotation_jobs import RotationJobs
+from core.services.rotation_schedules import RotationSchedules
+from core.services.rotations import Rotations
+from core.services.scratch_restores import ScratchRestores
 from core.services.source_attributes import SourceAttributes
 from core.services.source_keys import SourceKeys
+from core.services.source_rotations import SourceRotations
 from core.services.sync_work import SyncWork
 from core.services.syncs import Syncs
 from core.services.transfers import Transfers
+from core.services.vault_rotations import VaultRotations
 from core.services.verify_api_key import VerifyApiKey
 from core.settings import Settings
 
@@ -94,6 +107,11 @@ class App:
     connections: Connections
     groups: Groups
     syncs: Syncs
+    drills: Drills
+    scratch_restores: ScratchRestores
+    drift_reviews: DriftReviews
+    vault_rotations: VaultRotations
+    expiring_keys: ExpiringKeys
     jobs: Jobs
     keys: Keys
     source_keys: SourceKeys
@@ -111,6 +129,12 @@ class App:
     restores: Restores
     settling: ActionSettling
     action_jobs: ActionJobs
+    reimports: Reimports
+    retirements: Retirements
+    rotations: Rotations
+    source_rotations: SourceRotations
+    rotation_jobs: RotationJobs
+    rotation_schedules: RotationSchedules
     escrows: Escrows
     findings: Findings
     rewrap_data_keys: RewrapDataKeys
@@ -169,7 +193,8 @@ def _wired(settings: Settings, clock: Clock, storage: Storage, sealing_key: Vaul
     identity = AppIdentity(settings.identity_client_id, settings.federated_token_file)
     vaults = AzureVaults(clock, identity)
     connections = Connections(sealer, vaults, groups, findings, settings.identities, clock)
-    locks = SyncLocks(TableCollection(storage.table("locks"), Lock), job_rows)
+    lock_rows = TableCollection(storage.table("locks"), Lock)
+    locks = GroupLocks(lock_rows, job_rows)
     escrows = Escrows(ContainerBlobs(storage.container("escrow")), sealer, clock)
     stores = KeyStores(
         groups=groups,
@@ -198,17 +223,36 @@ def _wired(settings: Settings, clock: Clock, storage: Storage, sealing_key: Vaul
         vaults=made.vaults,
         records=made.records,
         source_records=made.source_records,
+        sources=made.source_keys,
+        exchange_keys=made.exchange_keys,
         escrows=escrows,
         names=made.names,
         clock=clock,
     )
+    care = CareServices(
+        groups,
+        index,
+        locks=lock_rows,
+        job_rows=job_rows,
+        vaults=made.vaults,
+        records=made.records,
+        opened=acting.opened,
+        escrows=escrows,
+        findings=findings,
+        clock=clock,
+    )
+    rotating = RotationServices(index, made, acting, clock)
     works: dict[JobKind, Work] = {
         JobKind.SYNC: sync_work,
         JobKind.COPY: made.copy_work,
         JobKind.ACTION: acting.settling,
+        JobKind.ROTATE: rotating.work,
+        JobKind.DRILL: care.drill_work,
     }
     jobs = Jobs(job_rows, index, WorkQueue(storage.queue(JOB_QUEUE)), clock, works)
     syncs = Syncs(groups, index, jobs, locks, clock)
+    rotation_jobs = rotating.jobs(jobs)
+    drills = care.drills(jobs)
     return App(
         clock=clock,
         sealer=sealer,
@@ -224,9 +268,21 @@ def _wired(settings: Settings, clock: Clock, storage: Storage, sealing_key: Vaul
         who_am_i=WhoAmI(access, account_service, groups),
         connections=connections,
         groups=Groups(
-            groups, index, connections=connections, links=made.links, members=group_members, syncs=syncs, clock=clock
+            groups,
+            index,
+            connections=connections,
+            links=made.links,
+            members=group_members,
+            syncs=syncs,
+            drills=drills,
+            clock=clock,
         ),
         syncs=syncs,
+        drills=drills,
+        scratch_restores=care.scratch_restores,
+        drift_reviews=care.drift_reviews,
+        vault_rotations=care.vault_rotations,
+        expiring_keys=care.expiring_keys(accounts),
         jobs=jobs,
         keys=Keys(key_rows, index, clock),
         source_keys=made.source_keys,
@@ -244,6 +300,12 @@ def _wired(settings: Settings, clock: Clock, storage: Storage, sealing_key: Vaul
         restores=acting.restores,
         settling=acting.settling,
         action_jobs=ActionJobs(made.records, jobs),
+        reimports=acting.reimports,
+        retirements=acting.retirements,
+        rotations=rotating.rotations,
+        source_rotations=rotating.source_rotations,
+        rotation_jobs=rotation_jobs,
+        rotation_schedules=rotating.schedules(rotation_jobs),
         escrows=escrows,
         findings=findings,
         rewrap_data_keys=RewrapDataKeys(access, records, sealing_key),

@@ -88,6 +88,8 @@ KEY_CODES: Mapping[str, tuple[type[KeystewardError], str]] = MappingProxyType({
     "virtual_key_only": (_CONFLICT, "A source key is in no vault, so it cannot be deleted or restored there."),
     "escrow_needed": (_CONFLICT, "No verified escrow covers every version of the key."),
     "restore_elsewhere": (_CONFLICT, "Azure does not take the backup at this place."),
+    "scratch_own_vault": (_CONFLICT, "A drill does not restore into the vault of the keys themselves."),
+    "scratch_purge_protected": (_CONFLICT, "The scratch vault has purge protection: a drill could not clear it."),
     "key_soft_deleted": (_CONFLICT, "The vault has the key as soft-deleted."),
     "key_being_deleted": (_CONFLICT, "The vault is deleting the key at the moment."),
     "key_being_recovered": (_CONFLICT, "The vault is recovering the key at the moment."),
@@ -100,9 +102,15 @@ KEY_CODES: Mapping[str, tuple[type[KeystewardError], str]] = MappingProxyType({
 
     "backup_refused": (VaultAnswerError, "The vault refuses to back the key up."),
     "restore_refused": (VaultAnswerError, "The vault does not take the backup."),
+    "restore_incomplete": (VaultAnswerError, "Versions of the key did not come back from its backup."),
+    "restore_differs": (VaultAnswerError, "A version came back from the backup with another public key."),
+    "vault_rotation_stays": (VaultAnswerError, "The vault rotates the key on, though it was asked not to."),
     "vault_still_working": (VaultUnavailableError, "The vault has accepted the request and is still at it."),
     "vault_outcome_unknown": (VaultOutcomeUnknownError, "The answer was lost: repeat with the same Idempotency-Key."),
 
+    "escrow_schema_unknown": (IntegrityError, "An escrow entry has a format that is not known."),
+    "escrow_misplaced": (IntegrityError, "An escrow entry is not the key's."),
+    "escrow_incomplete": (IntegrityError, "An escrow's manifest does not say all that a restore needs."),
     "material_missing": (IntegrityError, "A source key's sealed material is missing."),
     "material_altered": (IntegrityError, "Sealed material is not the key that it should be."),
 })

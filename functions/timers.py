@@ -12,7 +12,7 @@ _EVERY_FIVE_MINUTES = "30 */5 * * * *"
 _EVERY_HOUR = "0 17 * * * *"
 
 
-def timers_blueprint(runtime: Callable[[], Awaitable[App]]) -> func.Blueprint:
+def timers_blueprint(runtime: Callable[[], Awaitable[App]]) -> func.Blueprint:  # noqa: C901 - one function each
     """Return the timer functions."""
     blueprint = func.Blueprint()
 
@@ -40,7 +40,7 @@ def timers_blueprint(runtime: Callable[[], Awaitable[App]]) -> func.Blueprint:
         async with triggered("reconcile_intents"):
             app = await runtime()
             await app.placements.reconcile()
-            await app.source_records.reconcile()
+            await app.source_keys.reconcile()
 
     @blueprint.timer_trigger(arg_name="timer", schedule=_EVERY_MINUTE, run_on_startup=False)
     async def reconcile_actions(timer: func.TimerRequest) -> None:  # noqa: ARG001 - the binding demands it
@@ -54,6 +54,25 @@ def timers_blueprint(runtime: Callable[[], Awaitable[App]]) -> func.Blueprint:
         """Disable the key exchange keys whose time is over."""
         async with triggered("retire_key_exchange_keys"):
             await (await runtime()).exchange_keys.retire_due()
+
+    @blueprint.timer_trigger(arg_name="timer", schedule=_EVERY_HOUR, run_on_startup=False)
+    async def drill_escrow(timer: func.TimerRequest) -> None:  # noqa: ARG001 - the binding demands it
+        """Start the escrow drills that are due."""
+        async with triggered("drill_escrow"):
+            await (await runtime()).drills.schedule_due()
+
+    @blueprint.timer_trigger(arg_name="timer", schedule=_EVERY_FIVE_MINUTES, run_on_startup=False)
+    async def clear_scratch_copies(timer: func.TimerRequest) -> None:  # noqa: ARG001 - the binding demands it
+        """Purge what drills that were cut off left in scratch vaults."""
+        async with triggered("clear_scratch_copies"):
+            app = await runtime()
+            await app.scratch_restores.clear_left_over(app.jobs)
+
+    @blueprint.timer_trigger(arg_name="timer", schedule=_EVERY_HOUR, run_on_startup=False)
+    async def find_expiring_keys(timer: func.TimerRequest) -> None:  # noqa: ARG001 - the binding demands it
+        """Find the keys that have expired or are about to."""
+        async with triggered("find_expiring_keys"):
+            await (await runtime()).expiring_keys.find()
 
     @blueprint.timer_trigger(arg_name="timer", schedule=_EVERY_HOUR, run_on_startup=False)
     async def expire_intents(timer: func.TimerRequest) -> None:  # noqa: ARG001 - the binding demands it

@@ -3,8 +3,11 @@
 from dataclasses import replace
 from datetime import datetime
 
+from core.domain.callers import Actor
 from core.domain.keys import HistoryEntry, KeyVersion, Presence, VirtualKey, extended
 from core.domain.observed import ListedKey, ObservedKey, fingerprint
+from core.domain.pending_actions import Deactivation
+from core.domain.wanted_changes import WantedChanges
 
 #: Older versions keep only the thumbprint of their public key, so that a key with thousands of versions fits a row.
 KEPT_PUBLIC_KEYS = 500
@@ -23,6 +26,7 @@ def absorbed(key: VirtualKey, observed: ObservedKey, now: datetime) -> VirtualKe
         fingerprint=fingerprint(listed),
         deletion=listed.deletion,
         observed_on=now,
+        deactivation=_still(key.deactivation, versions),
     )
 
 
@@ -35,10 +39,33 @@ def revised(key: VirtualKey, listed: ListedKey, version: KeyVersion, now: dateti
     return replace(key, versions=versions, fingerprint=shown, observed_on=now)
 
 
+def added(key: VirtualKey, listed: ListedKey, version: KeyVersion, now: datetime) -> VirtualKey:
+    """Return the record with a version that the vault made; one that it has already is taken over as it is now."""
+    others = (one for one in key.versions if one.id != version.id)
+    versions = tuple(sorted((*others, version), key=_by_age))
+    return revised(replace(key, versions=within_row(versions)), listed, version, now)
+
+
 def changed_version(key: VirtualKey, listed: ListedKey, version: KeyVersion, entry: HistoryEntry) -> VirtualKey:
     """Return the record after a change of one version, with its history."""
     changed = revised(key, listed, version, entry.on)
     return replace(changed, history=extended(changed.history, entry))
+
+
+def noted(key: VirtualKey, wanted: WantedChanges, by: Actor, now: datetime) -> VirtualKey:
+    """Return the record with what a deactivation or an activation says beside what the versions show already."""
+    if wanted.retiring:
+        done = wanted.met(key.versions)
+        return replace(key, retirements=tuple(one for one in key.retirements if one.version not in done))
+    earlier = _still(key.deactivation, key.versions)
+    if wanted.changes.enabled is None:
+        return key
+    if wanted.changes.enabled:
+        return replace(key, deactivation=earlier)
+    versions = (*(earlier.versions if earlier else ()), *wanted.met(key.versions))
+    if not versions:
+        return key
+    return replace(key, deactivation=Deactivation(now, by, wanted.reason, tuple(dict.fromkeys(versions))))
 
 
 def within_row(versions: tuple[KeyVersion, ...]) -> tuple[KeyVersion, ...]:
@@ -48,6 +75,17 @@ def within_row(versions: tuple[KeyVersion, ...]) -> tuple[KeyVersion, ...]:
     return (*slim, *newer)
 
 
+def _still(deactivation: Deactivation | None, versions: tuple[KeyVersion, ...]) -> Deactivation | None:
+    """What is left of a deactivation when some of its versions were enabled again."""
+    disabled = {version.id for version in versions if not version.validity.enabled}
+    left = tuple(id_ for id_ in deactivation.versions if id_ in disabled) if deactivation else ()
+    return replace(deactivation, versions=left) if deactivation and left else None
+
+
 def _overlaid(recorded: tuple[KeyVersion, ...], observed: tuple[KeyVersion, ...]) -> tuple[KeyVersion, ...]:
     merged = {version.id: version for version in (*recorded, *observed)}
-    return tuple(sorted(merged.values(), key=lambda version: (version.created_on, version.id)))
+    return tuple(sorted(merged.values(), key=_by_age))
+
+
+def _by_age(version: KeyVersion) -> tuple[datetime, str]:
+    return version.created_on, version.id

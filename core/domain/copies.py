@@ -56,14 +56,14 @@ def link_of(key: SourceKey, version: SourceVersion, actor: Actor, now: datetime)
     return CopiedFrom(key.group, key.id, key.name, actor, now, (copied,))
 
 
-def back_link(target: Group, copy: CopyTarget, copy_id: str, link: CopiedFrom) -> CopiedTo:
+def back_link(target: Group, copy: str, name: str, azure_name: str | None, link: CopiedFrom) -> CopiedTo:
     """Return the link that the source key carries."""
     return CopiedTo(
         group=target.id,
         group_title=target.title,
-        key=copy_id,
-        name=copy.name,
-        azure_name=copy.azure_name,
+        key=copy,
+        name=name,
+        azure_name=azure_name,
         source_version=link.versions[-1].source_version,
         copied_by=link.copied_by,
         copied_on=link.copied_on,

@@ -9,12 +9,14 @@ Invariants:
 import hashlib
 import json
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from core.domain.keys import EscrowGeneration
+from core.domain.keys import EscrowGeneration, Presence, VirtualKey
 from core.errors import IntegrityError
 
 SCHEMA = 1
+#: A version that no escrow has for so long was overlooked, or the vault gives no backup of it.
+OVERDUE_AFTER = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,3 +124,30 @@ def generation_of(
         created_on=datetime.fromisoformat(manifest.created_on),
         verified_on=now,
     )
+
+
+def overdue(key: VirtualKey, now: datetime) -> frozenset[str]:
+    """Return the versions of a live key that no escrow has, though they are known for more than a day.
+
+    Of a key whose backup the vault refused, and of one whose escrow is known to be broken, more is known than that.
+    """
+    broken = bool(key.escrow) and key.escrow[-1].broken is not None
+    if key.presence is not Presence.LIVE or key.escrow_problem is not None or broken:
+        return frozenset()
+    known_since = {version.id: max(version.created_on, key.recorded_on) for version in key.versions}
+    return frozenset(id_ for id_ in key.unescrowed if now - known_since[id_] > OVERDUE_AFTER)
+
+
+def require_complete(manifest: Manifest, key: VirtualKey, generation: EscrowGeneration) -> None:
+    """Raise IntegrityError unless a manifest tells all that it takes to restore this generation of this key.
+
+    `escrow_schema_unknown`, `escrow_misplaced` (it is another key's), `escrow_incomplete`.
+    """
+    if manifest.schema != SCHEMA:
+        raise IntegrityError("An escrow entry has a format that is not known.", code="escrow_schema_unknown")
+    found = (manifest.generation, manifest.account, manifest.group, manifest.key, manifest.azure_name.lower())
+    if found != (generation.id, key.account, key.group, key.id, key.azure_name.lower()):
+        raise IntegrityError("An escrow entry is not the key's.", code="escrow_misplaced")
+    place = (manifest.vault_id, manifest.vault_uri, manifest.vault_type, manifest.geography, manifest.subscription)
+    if not all(place) or not manifest.versions or set(manifest.versions) != set(generation.versions):
+        raise IntegrityError("An escrow's manifest does not say all that a restore needs.", code="escrow_incomplete")

@@ -16,6 +16,8 @@ from core.domain.keys import Validity
 from core.domain.new_keys import NewVersion
 
 KIND = KeyKind(KeyFamily.RSA, 4096)
+#: What a vault shows of them. It proves nothing: anybody can tag a key.
+TAG = ("purpose", "Keysteward key exchange key")
 #: New material is wrapped under a key exchange key for so long.
 RENEWED_AFTER = timedelta(days=30)
 #: Transfer blobs that were made for download can be imported for so long after that.
@@ -84,5 +86,5 @@ def wanted(now: datetime) -> NewVersion:
         kind=KIND,
         operations=IMPORT_ONLY,
         validity=Validity(expires_on=end),
-        tags=(("purpose", "Keysteward key exchange key"),),
+        tags=(TAG,),
     )

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from core.domain.clouds import Cloud
 from core.domain.connection_drafts import KEEP, ConnectionDraft, CredentialDraft, Keep, ProxyDraft, TlsDraft
+from core.domain.drills import DrillSettings, check_drill
 from core.domain.groups import EscrowSettings, Group, GroupKind, SyncSchedule
 from core.domain.key_kinds import KeyPolicy
 from core.errors import ConflictError, InvalidRequestError
@@ -25,6 +26,7 @@ class NewGroup:
     schedule: SyncSchedule = field(default_factory=SyncSchedule)
     escrow: EscrowSettings = field(default_factory=EscrowSettings)
     key_policy: KeyPolicy = field(default_factory=KeyPolicy)
+    drill: DrillSettings = field(default_factory=DrillSettings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,7 @@ class GroupChanges:
     schedule: SyncSchedule | Keep = KEEP
     escrow: EscrowSettings | Keep = KEEP
     key_policy: KeyPolicy | Keep = KEEP
+    drill: DrillSettings | Keep = KEEP
     cloud: Cloud | Keep = KEEP
     subscription_id: str | Keep = KEEP
     vault: str | Keep | None = KEEP
@@ -57,6 +60,7 @@ def check_new(new: NewGroup) -> None:
         field = "connection" if new.connection is not None else "vault"
         raise InvalidRequestError("A source group has no connection and no vault.", code="group_invalid", field=field)
     check_settings(new.description, new.schedule, new.escrow)
+    check_drill(new.drill)
 
 
 def check_settings(description: str, schedule: SyncSchedule, escrow: EscrowSettings) -> None:

@@ -6,6 +6,7 @@ from enum import StrEnum
 
 from core.domain.callers import Actor
 from core.domain.connections import Connection, ConnectionReport, VaultFacts
+from core.domain.drills import DrillSettings, LastDrill
 from core.domain.key_kinds import KeyPolicy
 from core.errors import ConflictError
 
@@ -97,6 +98,9 @@ class Group:
     counts: KeyCounts = field(default_factory=KeyCounts)
     key_policy: KeyPolicy = field(default_factory=KeyPolicy)
     label: str = ""
+    drill: DrillSettings = field(default_factory=DrillSettings)
+    next_drill_on: datetime | None = None
+    last_drill: LastDrill | None = None
 
     @property
     def key_label(self) -> str:

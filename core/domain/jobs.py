@@ -8,6 +8,7 @@ from types import MappingProxyType
 
 from core.domain.callers import Actor
 from core.domain.copies import CopyOrder
+from core.domain.rotations import RotationOrder
 from core.errors import ConflictError
 
 
@@ -17,6 +18,8 @@ class JobKind(StrEnum):
     SYNC = "sync"
     COPY = "copy"
     ACTION = "action"
+    DRILL = "drill"
+    ROTATE = "rotate"
 
 
 class JobStatus(StrEnum):
@@ -104,6 +107,10 @@ class TargetResult:
         """Whether nothing more will happen to it."""
         return self.status is not ResultStatus.PENDING
 
+    def given_up(self) -> "TargetResult":
+        """Return the result when its job ended: what was not done by then failed."""
+        return self if self.settled else replace(self, status=ResultStatus.FAILED, code=self.code or "target_not_tried")
+
 
 @dataclass(frozen=True, slots=True)
 class Job:
@@ -132,6 +139,7 @@ class Job:
     not_before: datetime | None = None
     correlation_id: str = ""
     order: CopyOrder | None = None
+    rotation: RotationOrder | None = None
     results: tuple[TargetResult, ...] = ()
 
     @property
@@ -149,7 +157,10 @@ class Job:
         if target is None:
             raise ConflictError(f"A job that is {self.status} cannot {step}.", code="job_transition")
         started = self.started_on or (now if target is JobStatus.RUNNING else None)
-        return replace(self, status=target, started_on=started, ended_on=now if target in ENDED else None)
+        if target not in ENDED:
+            return replace(self, status=target, started_on=started, ended_on=None)
+        results = tuple(result.given_up() for result in self.results)
+        return replace(self, status=target, started_on=started, ended_on=now, results=results)
 
     def progressed(self, progress: Progress, checkpoint: Mapping[str, str]) -> "Job":
         """Return the job further on; a worker that moved the checkpoint was not started in vain."""
@@ -160,7 +171,8 @@ class Job:
         """Return the job with the result of one target."""
         results = tuple(result if at == number else kept for at, kept in enumerate(self.results))
         done = sum(1 for each in results if each.settled)
-        moved = self.progressed(replace(self.progress, phase="copying", done=done), {"settled": str(done)})
+        phase = "rotating" if self.kind is JobKind.ROTATE else "copying"
+        moved = self.progressed(replace(self.progress, phase=phase, done=done), {"settled": str(done)})
         return replace(moved, results=results)
 
     def leased(self, owner: str, now: datetime, lease: timedelta) -> "Job":

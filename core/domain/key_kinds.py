@@ -15,7 +15,7 @@ from enum import StrEnum
 from types import MappingProxyType
 
 from core.domain.connections import VaultType
-from core.errors import PolicyViolationError
+from core.errors import ConflictError, PolicyViolationError
 
 
 class KeyFamily(StrEnum):
@@ -61,6 +61,8 @@ AES_SIZES = (128, 192, 256)
 CURVES = ("P-256", "P-384", "P-521", "P-256K")
 _NIST_CURVES = ("P-256", "P-384", "P-521")
 P256K = "P-256K"
+#: As many versions as a key can have, where there is a limit ('Managed HSM: service limits'; a vault sets none).
+VERSIONS_LIMIT: Mapping[VaultType, int] = MappingProxyType({VaultType.MANAGED_HSM: 100})
 CURVE_BITS: Mapping[str, int] = MappingProxyType({"P-256": 256, P256K: 256, "P-384": 384, "P-521": 521})
 
 
@@ -224,6 +226,14 @@ def check_operations(family: KeyFamily, operations: Iterable[str]) -> None:
     if unknown:
         detail = f"{', '.join(unknown)}: not for keys of type {family.value}; {', '.join(allowed)} are."
         raise _refusal((Violation("operations", detail),))
+
+
+def check_room(vault: VaultType, versions: int) -> None:
+    """Raise ConflictError `version_limit` where a key with so many versions cannot have one more."""
+    limit = VERSIONS_LIMIT.get(vault)
+    if limit is not None and versions >= limit:
+        detail = f"The key has {versions} versions, as many as a managed HSM takes: make a new key."
+        raise ConflictError(detail, code="version_limit", facts={"limit": limit})
 
 
 def _kind_violations(target: Target, kind: KeyKind, policy: KeyPolicy) -> list[Violation]:

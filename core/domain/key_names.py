@@ -75,7 +75,7 @@ def copy_name(name: str, number: int) -> str:
 def azure_form(name: str) -> str:
     """Return `name` as an Azure key name: whatever Azure does not take becomes a hyphen."""
     plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
-    return re.sub(r"[^0-9a-zA-Z-]+", "-", plain).strip("-")[-AZURE_NAME_LIMIT:] or "key"
+    return re.sub(r"[^0-9a-zA-Z-]+", "-", plain).strip("-")[-AZURE_NAME_LIMIT:].lstrip("-") or "key"
 
 
 def label_of(name: str, number: int) -> str:

@@ -9,7 +9,10 @@ from datetime import datetime
 from enum import StrEnum
 
 from core.domain.callers import Actor
+from core.domain.drift import Drift, DriftReview, unreviewed
 from core.domain.pending_actions import Deactivation, PendingAction, Retirement
+from core.domain.rotation_schedules import KeySchedule
+from core.domain.vault_rotation import VaultRotation
 
 #: How many drift and history entries a key carries; the oldest go first.
 KEPT_ENTRIES = 200
@@ -127,7 +130,8 @@ class EscrowGeneration:
     """One escrowed backup: where it lies, what it covers, and when it was read back and found whole.
 
     `offset` and `length` (bytes) locate the entry in the archive blob; `digest` is the SHA-256 of the entry's bytes,
-    hex. `versions` are the version ids that the vault listed before it made the backup.
+    hex. `versions` are the version ids that the vault listed before it made the backup. `broken` is why a drill could
+    not open it.
     """
 
     id: str
@@ -138,50 +142,31 @@ class EscrowGeneration:
     versions: tuple[str, ...]
     created_on: datetime
     verified_on: datetime
-
-
-class DriftKind(StrEnum):
-    """What changed outside Keysteward."""
-
-    NEW_VERSION = "new_version"
-    OPERATIONS = "operations"
-    DATES = "dates"
-    TAGS = "tags"
-    ENABLED = "enabled"
-    SOFT_DELETED = "soft_deleted"
-    RECOVERED = "recovered"
-    VANISHED = "vanished"
-    RESTORED = "restored"
-    VERSION_VANISHED = "version_vanished"
-    MATERIAL = "material"
-    RECREATED = "recreated"
-
-
-@dataclass(frozen=True, slots=True)
-class Drift:
-    """One change made outside Keysteward, with before and after, as found by one sync."""
-
-    kind: DriftKind
-    observed_on: datetime
-    job: str
-    before: str | None
-    after: str | None
-    version: str | None = None
+    broken: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class HistoryEntry:
-    """What happened to a key, by whom, when. `event` is a stable word such as `key.discovered`."""
+    """What happened to a key, by whom, when. `event` is a stable word such as `key.discovered`.
+
+    `request` names the request of which this is the outcome.
+    """
 
     on: datetime
     event: str
     actor: Actor
     detail: str = ""
+    request: str = ""
 
 
 def extended(history: tuple[HistoryEntry, ...], *entries: HistoryEntry) -> tuple[HistoryEntry, ...]:
     """Return a history with new entries, within what a key carries."""
     return (*history, *entries)[-KEPT_ENTRIES:]
+
+
+def has_done(history: tuple[HistoryEntry, ...], request: str) -> bool:
+    """Whether a request has had its outcome: asked again, it is not done again."""
+    return any(entry.request == request for entry in history)
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,11 +245,26 @@ class VirtualKey:
     pending: PendingAction | None = None
     deactivation: Deactivation | None = None
     retirements: tuple[Retirement, ...] = ()
+    schedule: KeySchedule | None = None
+    drift_review: DriftReview | None = None
+    vault_rotation: VaultRotation | None = None
 
     @property
     def current(self) -> KeyVersion | None:
         """The newest version, the one that Azure uses when no version is named."""
         return self.versions[-1] if self.versions else None
+
+    @property
+    def unescrowed(self) -> frozenset[str]:
+        """The versions that the newest escrow does not have: all of them where it is known to be broken."""
+        newest = self.escrow[-1] if self.escrow else None
+        covered = newest.versions if newest is not None and newest.broken is None else ()
+        return frozenset(version.id for version in self.versions) - frozenset(covered)
+
+    @property
+    def drifted(self) -> bool:
+        """Whether there is drift at which nobody has looked yet."""
+        return bool(unreviewed(self.drift, self.drift_review))
 
     @property
     def material_differs(self) -> bool:

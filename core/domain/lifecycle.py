@@ -90,7 +90,12 @@ def condition_of(key: VirtualKey, now: datetime) -> Condition:
 
 def require(key: VirtualKey, action: KeyAction, now: datetime) -> None:
     """Raise ConflictError with the table's code unless the key's condition lets the action happen."""
-    condition = condition_of(key, now)
-    code = TABLE[condition][action].code
+    code = TABLE[condition_of(key, now)][action].code
     if code is not None:
-        raise ConflictError(_CODES[code], code=code, facts={"state": state_of(condition), "action": action})
+        raise refusal(key, action, code, now)
+
+
+def refusal(key: VirtualKey, action: KeyAction, code: str, now: datetime) -> ConflictError:
+    """Return the refusal of an action with one of the table's codes."""
+    facts = {"state": state_of(condition_of(key, now)), "action": action}
+    return ConflictError(_CODES[code], code=code, facts=facts)

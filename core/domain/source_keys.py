@@ -21,7 +21,8 @@ from core.domain.keys import (
     extended,
     state_at,
 )
-from core.domain.pending_actions import Deactivation
+from core.domain.pending_actions import Deactivation, Retirement
+from core.domain.rotation_schedules import KeySchedule
 from core.errors import ConflictError, NotFoundError
 
 
@@ -65,6 +66,8 @@ class SourceKey:
     copied_from: CopiedFrom | None = None
     presence: Presence = Presence.LIVE
     deactivation: Deactivation | None = None
+    retirements: tuple[Retirement, ...] = ()
+    schedule: KeySchedule | None = None
     history: tuple[HistoryEntry, ...] = ()
 
     @property
@@ -93,17 +96,22 @@ class SourceKey:
 _STILL_AFTER_EXPIRY = frozenset({"decrypt", "unwrap", "verify"})
 
 
-def require_use(key: SourceKey, version: SourceVersion, permission: str, now: datetime) -> None:
-    """Raise ConflictError unless the key's own permissions and its state let a version be used so.
-
-    `key_permission_missing` names the permission, `key_not_active` the state.
-    """
+def require_permission(key: SourceKey, permission: str) -> None:
+    """Raise ConflictError `key_permission_missing` unless the key's own permissions have this one."""
     if permission not in key.permissions:
         raise ConflictError(
             f"The key '{key.name}' does not have the permission '{permission}'.",
             code="key_permission_missing",
             facts={"key": key.id, "permission": permission},
         )
+
+
+def require_use(key: SourceKey, version: SourceVersion, permission: str, now: datetime) -> None:
+    """Raise ConflictError unless the key's own permissions and its state let a version be used so.
+
+    `key_permission_missing` names the permission, `key_not_active` the state.
+    """
+    require_permission(key, permission)
     state = state_at(key.presence, version.validity, now)
     expired = state is KeyState.DEACTIVATED and version.validity.enabled
     if state is not KeyState.ACTIVE and not (expired and permission in _STILL_AFTER_EXPIRY):
@@ -118,6 +126,14 @@ def with_version(key: SourceKey, version: SourceVersion) -> SourceKey:
 
 
 def with_copy(key: SourceKey, copy: CopiedTo) -> SourceKey:
-    """Return the key with a link to a copy, in place of an older link to the same one."""
-    others = tuple(link for link in key.copies if link.key != copy.key)
-    return replace(key, copies=(*others, copy))
+    """Return the key with a link to a copy, in place of an older link to the same one; as it is if that is newer."""
+    if any(link.key == copy.key and link.copied_on > copy.copied_on for link in key.copies):
+        return key
+    if any(link.key == copy.key for link in key.copies):
+        return replace(key, copies=tuple(copy if link.key == copy.key else link for link in key.copies))
+    return replace(key, copies=(*key.copies, copy))
+
+
+def without_copy(key: SourceKey, copy: str) -> SourceKey:
+    """Return the key without the link to a copy that has another key's material by now."""
+    return replace(key, copies=tuple(link for link in key.copies if link.key != copy))

@@ -60,7 +60,6 @@ def summary_of(key: VirtualKey) -> KeySummary:
     """Return the list entry of `key`."""
     current = key.current
     validity = current.validity if current else Validity()
-    covered = set(key.escrow[-1].versions) if key.escrow else set()
     return KeySummary(
         id=key.id,
         group=key.group,
@@ -78,9 +77,9 @@ def summary_of(key: VirtualKey) -> KeySummary:
         tags=current.tags if current else (),
         versions=len(key.versions),
         escrowed_on=key.escrow[-1].created_on if key.escrow else None,
-        escrow_pending=not {version.id for version in key.versions} <= covered,
+        escrow_pending=bool(key.unescrowed),
         escrow_problem=key.escrow_problem,
-        drifted=bool(key.drift),
+        drifted=key.drifted,
         scheduled_purge_on=key.deletion.scheduled_purge_on if key.deletion else None,
         fingerprint=key.fingerprint,
     )

@@ -15,13 +15,12 @@ from types import MappingProxyType
 
 from core.domain.callers import Actor, ActorKind
 from core.domain.changes import absorbed, within_row
+from core.domain.drift import Drift, DriftKind
 from core.domain.identifiers import IdKind, derived_id
 from core.domain.key_names import synced_name
 from core.domain.keys import (
     GONE,
     KEPT_ENTRIES,
-    Drift,
-    DriftKind,
     HistoryEntry,
     KeyOrigin,
     KeyVersion,
@@ -32,6 +31,7 @@ from core.domain.keys import (
 from core.domain.observed import ListedKey, ListedVersion, ObservedKey, fingerprint
 from core.domain.pending_actions import KeyAction
 from core.domain.summaries import KeySummary
+from core.domain.wanted_changes import wanted_by
 
 _SYNC = "sync"
 
@@ -137,8 +137,11 @@ def updated(context: SyncContext, recorded: VirtualKey, observed: ObservedKey) -
 
 
 def vanished(context: SyncContext, recorded: VirtualKey) -> VirtualKey:
-    """Return the record of a key that is neither live nor soft-deleted any more."""
-    if recorded.presence in GONE:
+    """Return the record of a key that is neither live nor soft-deleted any more.
+
+    One that is being soft-deleted or recovered is neither for a while: whoever does that records how it ends.
+    """
+    if recorded.presence in GONE or (recorded.pending is not None and recorded.pending.action in _HIDING):
         return recorded
     gone = replace(recorded, presence=Presence.PURGED, observed_on=context.now)
     return _drifted(
@@ -148,10 +151,7 @@ def vanished(context: SyncContext, recorded: VirtualKey) -> VirtualKey:
 
 def needs_escrow(key: VirtualKey) -> bool:
     """Whether a live key has a version that its newest escrow does not cover."""
-    if key.presence is not Presence.LIVE:
-        return False
-    covered = set(key.escrow[-1].versions) if key.escrow else set()
-    return any(version.id not in covered for version in key.versions)
+    return key.presence is Presence.LIVE and bool(key.unescrowed)
 
 
 def _presence_drift(context: SyncContext, recorded: VirtualKey, presence: Presence) -> list[Drift]:
@@ -160,6 +160,8 @@ def _presence_drift(context: SyncContext, recorded: VirtualKey, presence: Presen
         (Presence.SOFT_DELETED, Presence.LIVE): DriftKind.RECOVERED,
         (Presence.PURGED, Presence.LIVE): DriftKind.RESTORED,
         (Presence.PURGED, Presence.SOFT_DELETED): DriftKind.RESTORED,
+        (Presence.DESTROYED, Presence.LIVE): DriftKind.RESTORED,
+        (Presence.DESTROYED, Presence.SOFT_DELETED): DriftKind.RESTORED,
     }
     kind = kinds.get((recorded.presence, presence))
     return [_drift(context, kind, recorded.presence.value, presence.value)] if kind else []
@@ -210,17 +212,26 @@ def _drift(
     return Drift(kind, context.now, context.job, before, after, version)
 
 
-#: What a sync may find of an action that Keysteward has under way: whoever does it records it.
+#: Actions during which a vault shows a key neither live nor soft-deleted for a while.
+_HIDING = frozenset({KeyAction.SOFT_DELETE, KeyAction.RECOVER})
+#: What a sync may find of an action that Keysteward has under way: whoever does it records it. What it may find of
+#: changed attributes the action itself says. A backup brings attributes back as they were, and not all versions.
 _EXPLAINED: Mapping[KeyAction, frozenset[DriftKind]] = MappingProxyType(
     {
-        KeyAction.UPDATE: frozenset({DriftKind.OPERATIONS, DriftKind.DATES, DriftKind.TAGS}),
-        KeyAction.DEACTIVATE: frozenset({DriftKind.ENABLED}),
-        KeyAction.ACTIVATE: frozenset({DriftKind.ENABLED}),
         KeyAction.ROTATE: frozenset({DriftKind.NEW_VERSION, DriftKind.MATERIAL}),
         KeyAction.SOFT_DELETE: frozenset({DriftKind.SOFT_DELETED}),
         KeyAction.RECOVER: frozenset({DriftKind.RECOVERED}),
         KeyAction.PURGE: frozenset({DriftKind.VANISHED}),
-        KeyAction.RESTORE: frozenset({DriftKind.RESTORED}),
+        KeyAction.RESTORE: frozenset(
+            {
+                DriftKind.RESTORED,
+                DriftKind.VERSION_VANISHED,
+                DriftKind.ENABLED,
+                DriftKind.DATES,
+                DriftKind.OPERATIONS,
+                DriftKind.TAGS,
+            }
+        ),
         KeyAction.REIMPORT: frozenset({DriftKind.RESTORED, DriftKind.NEW_VERSION, DriftKind.VERSION_VANISHED}),
     }
 )
@@ -228,7 +239,13 @@ _EXPLAINED: Mapping[KeyAction, frozenset[DriftKind]] = MappingProxyType(
 
 def _unexplained(key: VirtualKey, drift: list[Drift]) -> list[Drift]:
     explained = _EXPLAINED.get(key.pending.action, frozenset()) if key.pending else frozenset()
-    return [change for change in drift if change.kind not in explained]
+    wanted = wanted_by(key.pending)
+    kinds, met = (wanted.drift_kinds, wanted.met(key.versions)) if wanted else (frozenset(), ())
+    return [
+        change
+        for change in drift
+        if change.kind not in explained and not (change.kind in kinds and change.version in met)
+    ]
 
 
 def _drifted(context: SyncContext, key: VirtualKey, drift: list[Drift]) -> VirtualKey:

@@ -93,13 +93,13 @@ def read_transfer_blob(content: bytes) -> TransferBlob:
     )
 
 
-def written(kid: str, ciphertext: bytes) -> bytes:
-    """Return the file by the specification."""
+def written(kid: str, ciphertext: bytes, generator: str | None = None) -> bytes:
+    """Return the file by the specification; without a generator it says that it is ours."""
     blob = {
         "schema_version": SCHEMA_VERSION,
         "header": {"kid": kid, "alg": ALGORITHM, "enc": ENCRYPTION},
         "ciphertext": base64.urlsafe_b64encode(ciphertext).rstrip(b"=").decode(),
-        "generator": _GENERATOR,
+        "generator": generator or _GENERATOR,
     }
     return json.dumps(blob, separators=(",", ":")).encode()
 

@@ -9,15 +9,17 @@ from collections.abc import Mapping
 from datetime import timedelta
 
 from core.domain.callers import Actor
-from core.domain.changes import absorbed
+from core.domain.changes import noted
 from core.domain.identifiers import IdKind, derived_id
 from core.domain.jobs import Job, JobKind
 from core.domain.keys import VirtualKey
 from core.domain.observed import ObservedKey
 from core.domain.pending_actions import KeyAction
-from core.errors import KeystewardError, NotFoundError
+from core.domain.sync import is_same_key
+from core.domain.wanted_changes import WantedChanges, wanted_by
+from core.errors import AlreadyExistsError, KeystewardError, NotFoundError, VaultUnavailableError
 from core.ports import Clock, VaultKeys
-from core.services.deletion_actions import DeletionActions
+from core.services.deletion_actions import DeletionActions, words_of
 from core.services.group_vaults import GroupVaults
 from core.services.job_runs import Run
 from core.services.jobs import Jobs
@@ -25,13 +27,13 @@ from core.services.key_records import KeyRecords
 from core.services.key_refresh import KeyRefresh
 from core.services.open_actions import OpenActions
 from core.services.opened_keys import KeyRef
+from core.services.reimports import Reimports
 from core.services.restoring import Restores, generation_of
+from core.services.version_making import VersionMaking
 from core.services.waiting import IN_JOB
 
 #: A vault that shows a key neither live nor deleted for so long has it no more.
 _GONE_AFTER = timedelta(hours=1)
-_ATTRIBUTES = frozenset({KeyAction.UPDATE, KeyAction.DEACTIVATE, KeyAction.ACTIVATE})
-_ADDING = frozenset({KeyAction.ROTATE, KeyAction.REIMPORT})
 
 _log = logging.getLogger(__name__)
 
@@ -48,6 +50,8 @@ class ActionSettling:
         *,
         deletions: DeletionActions,
         restores: Restores,
+        making: VersionMaking,
+        reimports: Reimports,
         clock: Clock,
     ) -> None:
         self._vaults = vaults
@@ -56,6 +60,8 @@ class ActionSettling:
         self._actions = actions
         self._deletions = deletions
         self._restores = restores
+        self._making = making
+        self._reimports = reimports
         self._clock = clock
 
     async def run(self, run: Run) -> None:
@@ -67,6 +73,9 @@ class ActionSettling:
             return
         key = stored.value
         if key.pending is None or key.pending.id != options["request"]:
+            return
+        if key.pending.action is KeyAction.REIMPORT:
+            await self._reimports.settle(key, IN_JOB)
             return
         group = await self._vaults.group(key.account, key.group)
         async with self._vaults.opened(group) as keys:
@@ -81,16 +90,25 @@ class ActionSettling:
     async def reconcile(self, jobs: Jobs) -> int:
         """Look at every action that was left over; return how many were settled."""
         settled = 0
+        unavailable: set[str] = set()
         async for key in self._actions.left_over():
             job = await jobs.find(key.account, job_of(key)) if key.pending else None
-            if job is not None and not job.ended:
-                continue
-            try:
-                settled += await self._reconciled(key)
-            except KeystewardError as error:
-                # One vault that cannot be asked must not keep the others waiting.
-                _log.warning("action not reconciled", extra={"key": key.id, "code": error.code})
+            waits = job is not None and not job.ended
+            if not waits and key.group not in unavailable and await self._try(key, unavailable):
+                settled += 1
+            else:
+                await self._actions.note_unfinished(key)
         return settled
+
+    async def _try(self, key: VirtualKey, unavailable: set[str]) -> bool:
+        try:
+            return await self._reconciled(key)
+        except KeystewardError as error:
+            # One vault that cannot be asked must not keep the others waiting.
+            _log.warning("action not reconciled", extra={"key": key.id, "code": error.code})
+            if isinstance(error, VaultUnavailableError):
+                unavailable.add(key.group)
+            return False
 
     async def _reconciled(self, key: VirtualKey) -> bool:
         if key.pending is None:
@@ -100,7 +118,10 @@ class ActionSettling:
             return True
         group = await self._vaults.group(key.account, key.group)
         async with self._vaults.opened(group) as keys:
-            return await self._judged(keys, key)
+            if key.pending.asked is None:
+                return await self._judged(keys, key)
+            await self._making.settle(keys, group, key)
+            return True
 
     async def _judged(self, keys: VaultKeys, key: VirtualKey) -> bool:
         """Conclude or withdraw the key's action by what the vault shows; False where that tells nothing yet."""
@@ -108,18 +129,35 @@ class ActionSettling:
         if pending is None:
             return True
         observed = await self._refresh.observe(keys, key)
-        if observed is None:
+        if observed is None or (pending.action is KeyAction.PURGE and not is_same_key(key, observed)):
             return await self._judged_gone(key)
-        if _is_done(key, observed):
-            await self._actions.conclude(
-                key, lambda present: absorbed(present, observed, self._clock.now()), detail="found done"
-            )
-        elif pending.action in _ADDING and _has_new(key, observed):
-            # It is not what was asked for: left for the sync, which shows it as drift.
-            await self._actions.withdraw(key, "something else was found")
+        if not is_same_key(key, observed):
+            await self._actions.withdraw(key, "another key has its name")
+        elif (wanted := wanted_by(pending)) is not None:
+            await self._judged_versions(key, observed, wanted)
+        elif _is_done(key, observed):
+            change = self._refresh.taking_over(key, observed)
+            await self._actions.conclude(key, change, detail=_joined("found done", words_of(key)))
         else:
             await self._actions.withdraw(key, "found not done")
         return True
+
+    async def _judged_versions(self, key: VirtualKey, observed: ObservedKey, wanted: WantedChanges) -> None:
+        """Record what was done of an action on versions: all, a part, which is said to be one, or nothing."""
+        met = () if observed.listed.deletion else wanted.met(observed.versions)
+        if not met:
+            await self._actions.withdraw(key, "found not done")
+            return
+        whole = len(met) == len(wanted.versions)
+        found = "found done" if whole else f"found done for {len(met)} of {len(wanted.versions)} versions"
+        seen = self._refresh.taking_over(key, observed)
+
+        def changed(present: VirtualKey) -> VirtualKey:
+            actor = present.pending.actor if present.pending else present.created_by
+            return noted(seen(present), wanted, actor, self._clock.now())
+
+        event = wanted.event if whole else None
+        await self._actions.conclude(key, changed, event=event, detail=_joined(found, wanted.words), done=whole)
 
     async def _judged_gone(self, key: VirtualKey) -> bool:
         pending = key.pending
@@ -128,7 +166,7 @@ class ActionSettling:
         if pending.action is KeyAction.PURGE:
             await self._deletions.concluded_purge(key)
             return True
-        if pending.action in {KeyAction.RESTORE, KeyAction.REIMPORT}:
+        if pending.action is KeyAction.RESTORE:
             await self._actions.withdraw(key, "found not done")
             return True
         if self._clock.now() - pending.started_on < _GONE_AFTER:
@@ -151,16 +189,11 @@ def _is_done(key: VirtualKey, observed: ObservedKey) -> bool:
     if pending.action is KeyAction.RESTORE:
         wanted = set(generation_of(key, pending.details.get("generation")).versions)
         return not deleted and wanted <= {version.id for version in observed.versions}
-    if pending.action in _ATTRIBUTES:
-        return not deleted and {v.id: v.updated_on for v in observed.versions} != {
-            v.id: v.updated_on for v in key.versions
-        }
     return False
 
 
-def _has_new(key: VirtualKey, observed: ObservedKey) -> bool:
-    known = {version.id for version in key.versions}
-    return any(version.id not in known for version in observed.versions)
+def _joined(*words: str) -> str:
+    return ": ".join(filter(None, words))
 
 
 def job_of(key: VirtualKey) -> str:
@@ -186,6 +219,10 @@ class ActionJobs:
             return earlier
         options: Mapping[str, str] = {"key": key.id, "action": key.pending.action, "request": key.pending.id}
         job = self._jobs.named(id_, JobKind.ACTION, key.account, key.group, actor, options)
-        await self._jobs.prepare(job)
+        try:
+            await self._jobs.prepare(job)
+        except AlreadyExistsError:
+            # Two who asked for the same have waited for as long.
+            return await self._jobs.find(key.account, id_)
         await self._jobs.launch(job)
         return job

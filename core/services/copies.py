@@ -7,14 +7,14 @@ from core.domain.callers import Actor
 from core.domain.copies import CopyOrder, CopyTarget, inherited
 from core.domain.groups import Group, GroupKind, require_kind
 from core.domain.identifiers import IdKind, derived_id
-from core.domain.jobs import Job, JobKind, TargetResult
+from core.domain.jobs import Job, JobKind, JobStatus, TargetResult
 from core.domain.key_kinds import KeyKind
 from core.domain.key_names import azure_form, checked_azure_name, checked_name, folded, is_chosen, synced_name
 from core.domain.key_settings import checked_tags, checked_validity, in_source_group
 from core.domain.keys import Validity
 from core.domain.new_keys import KeyNames, KeySettings, NewKey
 from core.domain.source_keys import SourceKey, SourceVersion, require_use
-from core.errors import ConflictError, InvalidRequestError, KeystewardError
+from core.errors import AlreadyExistsError, ConflictError, InvalidRequestError, KeystewardError
 from core.ports import Clock
 from core.services.display_names import DisplayNames
 from core.services.jobs import Jobs
@@ -54,7 +54,7 @@ class Copies:
         id_ = derived_id(IdKind.JOB, account, request)
         earlier = await self._jobs.find(account, id_)
         if earlier is not None:
-            return earlier
+            return await self._launched(earlier)
         key = (await self._sources.get(account, use.group, use.key)).value
         version = key.version(use.version)
         require_use(key, version, "export", self._clock.now())
@@ -65,16 +65,35 @@ class Copies:
         results = tuple(TargetResult(target.group, target.name) for target in targets)
         progress = replace(draft.progress, total=len(targets))
         job = replace(draft, id=id_, order=order, results=results, progress=progress)
-        for target in targets:
-            if is_chosen(target.name):
-                await self._names.reserve(account, target.name, target.request)
-        await self._jobs.prepare(job)
+        await self._reserve(account, targets)
+        try:
+            await self._jobs.prepare(job)
+        except AlreadyExistsError:
+            return await self._launched((await self._jobs.get(account, id_)).value)
         await self._jobs.launch(job)
+        return job
+
+    async def _launched(self, job: Job) -> Job:
+        """Launch a job that a crash may have kept from it; one that has its message does nothing for a second one."""
+        if job.status is JobStatus.QUEUED:
+            await self._jobs.launch(job)
         return job
 
     async def suggested_name(self, account: str, key: SourceKey) -> str:
         """Return the name that the next copy gets if nobody gives one."""
         return await self._names.suggest(account, key.name, first=len(key.copies) + 1)
+
+    async def _reserve(self, account: str, targets: Sequence[CopyTarget]) -> None:
+        """Reserve the names of all copies, or of none."""
+        for number, target in enumerate(targets):
+            if not is_chosen(target.name):
+                continue
+            try:
+                await self._names.reserve(account, target.name, target.request, f"targets.{number}.name")
+            except ConflictError:
+                for held in filter(lambda one: is_chosen(one.name), targets[:number]):
+                    await self._names.release(account, held.name, held.request)
+                raise
 
     async def _targets(
         self, job: str, key: SourceKey, version: SourceVersion, wanted: Sequence[WantedCopy], actor: Actor
@@ -86,14 +105,15 @@ class Copies:
         places: set[tuple[str, str]] = set()
         targets = []
         for number, copy in enumerate(wanted):
+            request = derived_id(IdKind.INTENT, job, str(number))
             try:
-                name, azure_name = await self._named(key, copy, taken)
+                name, azure_name = await self._named(key, copy, taken, request)
                 place = (copy.group.id, (azure_name or name).lower())
                 if folded(name) in taken or place in places:
                     detail = "Two of the copies would have the same name."
                     raise ConflictError(detail, code="key_display_name_taken", field="name")
                 target = CopyTarget(
-                    request=derived_id(IdKind.INTENT, job, str(number)),
+                    request=request,
                     group=copy.group.id,
                     name=name,
                     azure_name=azure_name,
@@ -109,14 +129,15 @@ class Copies:
             targets.append(target)
         return targets
 
-    async def _named(self, key: SourceKey, copy: WantedCopy, taken: set[str]) -> tuple[str, str | None]:
+    async def _named(self, key: SourceKey, copy: WantedCopy, taken: set[str], request: str) -> tuple[str, str | None]:
         """Return display name and, in a vault, Azure name: those given, or the suggested ones."""
         account, given = key.account, copy.names
         if given.name is None and given.azure_name is not None and copy.group.kind is GroupKind.AZURE:
             azure_name = checked_azure_name(given.azure_name)
             return synced_name(copy.group.key_label, azure_name), azure_name
         if given.name is None:
-            name = await self._names.suggest(account, key.name, first=len(key.copies) + 1, taken=taken)
+            first = len(key.copies) + 1
+            name = await self._names.suggest(account, key.name, first=first, taken=taken, holder=request)
         else:
             name = checked_name(given.name)
         if copy.group.kind is GroupKind.SOURCE:

@@ -2,6 +2,7 @@
 
 from core.domain.copies import CopyOrder, CopyTarget, back_link, link_of
 from core.domain.jobs import Job
+from core.domain.source_keys import SourceKey
 from core.errors import IntegrityError
 from core.ports import Clock
 from core.services.copies import new_key
@@ -42,7 +43,9 @@ class CopyWork:
         link = link_of(source, version, job.requested_by, self._clock.now())
         with material:
             made = await self._new_keys.bring(new_key(target, group, job.requested_by), material, link)
-        # The time of the link is that of the first try, whichever try records it.
-        recorded = made.copied_from or link
-        await self._sources.link(job.account, use, back_link(group, target, made.id, recorded))
+        # A placement in a vault links both ends itself, also where this job ends before it does.
+        if isinstance(made, SourceKey):
+            # The time of the link is that of the first try, whichever try records it.
+            copied = back_link(group, made.id, made.name, None, made.copied_from or link)
+            await self._sources.link(job.account, use, copied)
         return made.id

@@ -30,7 +30,11 @@ class DisplayNames:
 
     async def reserve(self, account: str, name: str, holder: str, field: str = "name") -> None:
         """Reserve a display name for `holder`; ConflictError `key_display_name_taken`."""
-        if not await self._reservations.take(account, _display(name), holder, lambda _: self.in_use(account, name)):
+        id_ = _display(name)
+        # A key in the tree has its name, reserved or not; but the holder's own key may be there already.
+        own = await self._reservations.holder(account, id_) == holder
+        taken = not own and await self.in_use(account, name)
+        if taken or not await self._reservations.take(account, id_, holder, lambda _: self.in_use(account, name)):
             raise ConflictError("Another key of the account has this name.", code="key_display_name_taken", field=field)
 
     async def reserve_in_vault(self, account: str, group: str, azure_name: str, holder: str) -> bool:
@@ -59,13 +63,15 @@ class DisplayNames:
             for found, entry in page.entries
         )
 
-    async def suggest(self, account: str, name: str, *, first: int = 1, taken: Container[str] = ()) -> str:
-        """Return the next `<name>_copy<n>` from n = `first` on that is free and not in `taken` (folded names)."""
+    async def suggest(
+        self, account: str, name: str, *, first: int = 1, taken: Container[str] = (), holder: str = ""
+    ) -> str:
+        """Return the next `<name>_copy<n>` from n = `first` on that `holder` can have and `taken` (folded) has not."""
         for number in range(first, first + _SUGGESTIONS):
             suggested = copy_name(name, number)
             if folded(suggested) in taken or await self.in_use(account, suggested):
                 continue
-            if await self._reservations.is_free(account, _display(suggested), _never):
+            if await self._reservations.is_free(account, _display(suggested), holder, _never):
                 return suggested
         raise ConflictError("All suggested names are taken; give one.", code="key_display_name_taken", field="name")
 

@@ -21,11 +21,13 @@ from core.errors import AlreadyExistsError, ConflictError, KeystewardError, NotF
 from core.ports import Clock, Collection, OrderedIndex, VaultKeys
 from core.services.amend import amend
 from core.services.due_times import DueTimes
+from core.services.findings import FindingCode, Findings, Subject
 from core.services.group_vaults import GroupVaults
 from core.services.key_records import KeyRecords
 from core.services.placements import Placement, Placements
 
 _PREFIX = "keysteward-kek-"
+_NOT_RETIRED = "The time of a key exchange key is over, and it could not be disabled"
 _KEYSTEWARD = Actor(ActorKind.TIMER, "exchange-keys", "Keysteward")
 
 
@@ -44,6 +46,7 @@ class ExchangeKeys:
     ) -> None:
         self._rows = rows
         self._due = DueTimes(index, "due/exchange-keys")
+        self._findings = Findings(index, clock)
         self._placements = placements
         self._vaults = vaults
         self._records = records
@@ -118,9 +121,11 @@ class ExchangeKeys:
             await self.retire(account, group, key, _KEYSTEWARD)
         except NotFoundError:
             pass
-        except KeystewardError:
+        except KeystewardError as error:
             # It has expired in the vault anyway; the next tick tries again.
+            await self._findings.settle(account, {_not_retired(group, key): f"{_NOT_RETIRED} ({error.code})."})
             return 0
+        await self._findings.settle(account, {}, {_not_retired(group, key)})
         await self._due.done(position)
         return 1
 
@@ -138,7 +143,8 @@ class ExchangeKeys:
         entry = {"account": group.account, "group": group.id, "key": key.id}
         await self._due.plan(made.retire_on, name, entry)
         await self._remember(group, made)
-        return _key_exchange_key(group, name, version)
+        # Not the record: what material is wrapped under is what the vault says at this moment.
+        return await self.require(keys, group, f"{vault_of(group).uri}/keys/{name}/{version.id}")
 
     async def _remember(self, group: Group, made: ExchangeKey) -> None:
         with suppress(AlreadyExistsError):
@@ -166,6 +172,10 @@ class ExchangeKeys:
     async def _of(self, account: str, group: str) -> GroupExchangeKeys:
         stored = await self._rows.get(account, group)
         return stored.value if stored else GroupExchangeKeys(account, group)
+
+
+def _not_retired(group: str, key: str) -> tuple[FindingCode, Subject]:
+    return FindingCode.EXCHANGE_KEY_NOT_RETIRED, Subject(group, key)
 
 
 def _not_found() -> NotFoundError:

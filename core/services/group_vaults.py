@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Protocol
 
-from core.domain.connections import OpenConnection
+from core.domain.connections import OpenConnection, VaultFacts
 from core.domain.groups import Group, vault_of
 from core.ports import Collection, VaultKeys, Vaults
 from core.services.access import group_not_found
@@ -34,6 +34,11 @@ class GroupVaults:
         if stored is None:
             raise group_not_found()
         return stored.value
+
+    async def facts(self, group: Group) -> VaultFacts:
+        """Return what Resource Manager says of the group's vault now; the errors of `opened`, `vault_not_found`."""
+        vault = vault_of(group)
+        return await self._vaults.facts(await self._connections.open(group), vault)
 
     @asynccontextmanager
     async def opened(self, group: Group) -> AsyncIterator[VaultKeys]:

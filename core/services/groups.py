@@ -13,6 +13,7 @@ from core.domain.accounts import Principal
 from core.domain.callers import Actor
 from core.domain.connection_drafts import KEEP, ConnectionDraft, CredentialDraft, ProxyDraft, TlsDraft
 from core.domain.connections import Connection, ConnectionCause
+from core.domain.drills import DrillOrder, check_drill
 from core.domain.group_drafts import GroupChanges, NewGroup, check_fixed, check_new, check_settings
 from core.domain.groups import Group, GroupKind, SyncSchedule
 from core.domain.identifiers import IdKind, new_id
@@ -23,6 +24,7 @@ from core.ports import Clock, Collection, OrderedIndex, Stored
 from core.services.access import group_not_found
 from core.services.conditional import require_match
 from core.services.connections import Connections, find_vault, reported
+from core.services.drills import Drills
 from core.services.group_members import GroupMembers
 from core.services.pages import Page, page_by_id
 from core.services.syncs import Syncs, next_run
@@ -45,6 +47,7 @@ class Groups:
         links: VaultLinks,
         members: GroupMembers,
         syncs: Syncs,
+        drills: Drills,
         clock: Clock,
     ) -> None:
         self._groups = groups
@@ -53,6 +56,7 @@ class Groups:
         self._links = links
         self._members = members
         self._syncs = syncs
+        self._drills = drills
         self._clock = clock
         self._glimpses: TimedCache[tuple[str, str], Group] = TimedCache(clock, _GLIMPSED, _GLIMPSES)
 
@@ -61,13 +65,14 @@ class Groups:
 
         Raises InvalidRequestError (`title_invalid`, `group_invalid`, `connection_invalid`, `schedule_invalid`) and
         ConflictError (`not_connected` where a vault was named but cannot be reached, `vault_not_offered`,
-        `vault_already_linked`).
+        `vault_already_linked`), and those of Drills.check.
         """
         check_new(new)
         self._check_schedule(new.schedule)
         group = await self._drafted(creator.account, actor, new)
         if new.connection is not None:
             group = await self._connected(group, new.connection, new.vault)
+        await self._check_drill(group)
         # A grant on a group that never came to be harms nobody; a group without an admin would.
         await self._members.enrol_creator(creator, group.id)
         stored = await self._groups.insert(group.account, group.id, await self._planned(group))
@@ -108,11 +113,13 @@ class Groups:
             schedule=present.schedule if changes.schedule is KEEP else changes.schedule,
             escrow=present.escrow if changes.escrow is KEEP else changes.escrow,
             key_policy=present.key_policy if changes.key_policy is KEEP else changes.key_policy,
+            drill=present.drill if changes.drill is KEEP else changes.drill,
             updated_on=self._clock.now(),
         )
         check_settings(changed.description, changed.schedule, changed.escrow)
-        if changed.schedule != present.schedule:
+        if (changed.schedule, changed.drill) != (present.schedule, present.drill):
             self._check_schedule(changed.schedule)
+            await self._check_drill(changed)
             changed = await self._planned(changed)
         if present.connection is not None and changes.connects:
             changed = await self._reconnected(changed, present.connection, changes)
@@ -177,6 +184,7 @@ class Groups:
             schedule=new.schedule,
             escrow=new.escrow,
             key_policy=new.key_policy,
+            drill=new.drill,
         )
 
     async def _connected(self, group: Group, draft: ConnectionDraft, vault: str | None) -> Group:
@@ -218,12 +226,19 @@ class Groups:
         """Refuse a schedule that could not run, also while it is paused."""
         next_run(replace(schedule, paused=False), self._clock.now())
 
+    async def _check_drill(self, group: Group) -> None:
+        """Refuse a scratch group into which nothing could be restored."""
+        check_drill(group.drill)
+        if group.drill.restore_into is not None:
+            await self._drills.check(group, DrillOrder(restore_into=group.drill.restore_into))
+
     async def _planned(self, group: Group) -> Group:
-        """The group with its next sync in the tree of due times, if it has a vault to sync with."""
+        """The group with its next sync and drill in the trees of due times, if it has a vault."""
         if group.vault is None:
             return group
-        planned = replace(group, next_sync_on=next_run(group.schedule, self._clock.now()))
+        planned = self._drills.planned(replace(group, next_sync_on=next_run(group.schedule, self._clock.now())))
         await self._syncs.plan(planned)
+        await self._drills.plan(planned)
         return planned
 
     async def _those(self, account: str, ids: Container[str]) -> AsyncIterator[tuple[str, Stored[Group]]]:

@@ -2,11 +2,13 @@
 
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from datetime import UTC, datetime
 
-from core.domain.intents import KEPT_FOR, LEFT_OVER_AFTER, Intent
+from core.domain.intents import GIVEN_UP_AFTER, KEPT_FOR, LEFT_OVER_AFTER, Intent
 from core.errors import AlreadyExistsError, ConflictError, StaleWriteError
 from core.ports import Clock, Collection, OrderedIndex
 from core.services.due_times import DueTimes, position
+from core.services.findings import FindingCode, Findings, Subject
 
 
 class Intents:
@@ -16,6 +18,7 @@ class Intents:
         self._intents = intents
         self._open = DueTimes(index, "intents-open")
         self._done = DueTimes(index, "intents-done")
+        self._findings = Findings(index, clock)
         self._clock = clock
 
     async def find(self, account: str, id_: str) -> Intent | None:
@@ -29,10 +32,13 @@ class Intents:
         try:
             await self._intents.insert(intent.account, intent.id, intent)
         except AlreadyExistsError:
-            raise ConflictError("The same request is being worked on.", code="request_in_progress") from None
+            # Or it was this very write, repeated because its answer was lost.
+            if await self.find(intent.account, intent.id) != intent:
+                raise ConflictError("The same request is being worked on.", code="request_in_progress") from None
 
     async def close(self, intent: Intent, key: str) -> None:
         """Note the outcome."""
+        await self._clear_unfinished(intent)
         now = self._clock.now()
         done = intent.done(key, now)
         await self._done.plan(now, intent.id, _entry(intent))
@@ -44,17 +50,40 @@ class Intents:
 
     async def abandon(self, intent: Intent) -> None:
         """Forget an intent of which nothing was done."""
+        await self._clear_unfinished(intent)
         await self._intents.delete(intent.account, intent.id)
         await self._forget_open(intent)
 
+    async def note_unfinished(self, intent: Intent) -> None:
+        """Raise a finding about an intent of which nobody could say for an hour what became of it.
+
+        It is about the group, since there is no key yet, and stands for all such intents of the group.
+        """
+        if self._is_late(intent):
+            detail = f"What became of the new key '{intent.name}' has not been known for more than an hour."
+            await self._findings.settle(intent.account, {_unfinished(intent): detail})
+
+    async def _clear_unfinished(self, intent: Intent) -> None:
+        if self._is_late(intent):
+            await self._findings.settle(intent.account, {}, {_unfinished(intent)})
+
+    def _is_late(self, intent: Intent) -> bool:
+        return self._clock.now() - intent.started_on > GIVEN_UP_AFTER
+
     async def left_over(self) -> AsyncIterator[Intent]:
-        """Yield the open intents whose request must have ended."""
-        async for place, entry in self._open.due(self._clock.now() - LEFT_OVER_AFTER):
+        """Yield the open intents whose request must have ended.
+
+        One from the future was written before the clock was turned back, so all open ones are looked at.
+        """
+        now = self._clock.now()
+        async for place, entry in self._open.due(datetime.max.replace(tzinfo=UTC)):
             intent = await self.find(str(entry["account"]), str(entry["id"]))
-            if intent is None or intent.key is not None:
+            if intent is not None and intent.key is None:
+                if abs(now - intent.started_on) > LEFT_OVER_AFTER:
+                    yield intent
+            elif position(now - LEFT_OVER_AFTER, "") > place or position(now + LEFT_OVER_AFTER, "") < place:
+                # The intent of a young entry may be about to be written.
                 await self._open.done(place)
-            else:
-                yield intent
 
     async def expire(self) -> int:
         """Delete what was done more than a day ago; return how many."""
@@ -67,6 +96,10 @@ class Intents:
 
     async def _forget_open(self, intent: Intent) -> None:
         await self._open.done(position(intent.started_on, intent.id))
+
+
+def _unfinished(intent: Intent) -> tuple[FindingCode, Subject]:
+    return FindingCode.NEW_KEY_UNFINISHED, Subject(intent.group)
 
 
 def _entry(intent: Intent) -> dict[str, object]:

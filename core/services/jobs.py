@@ -112,7 +112,7 @@ class Jobs:
         await self._jobs.insert(job.account, job.id, job)
 
     async def launch(self, job: Job) -> None:
-        """List the prepared job and enqueue its message."""
+        """List the prepared job and enqueue its message; again is harmless."""
         entry = {"id": job.id, "group": job.group}
         await self._index.apply(JobTrees.of_account(job.account), {JobTrees.position(job): entry})
         await self._enqueue(job)
@@ -203,7 +203,8 @@ class Jobs:
         job = stored.value
         if self._held(job, now) or (job.status is JobStatus.QUEUED and now < self._patience(job)):
             return 0
-        await self._enqueue(job)
+        # What started it may have been cut off before it was listed.
+        await self.launch(job)
         return 1
 
     async def _appears(self, account: str, job_id: str) -> bool:

@@ -28,13 +28,14 @@ class Placing:
     """An entry to place; `before` is the one so far. `replaced`: a purged key whose Azure name another key has.
 
     `recorded` is the entry of the record that was written over. It differs from `before` where a write was cut off
-    between record and lists; some of them may have it, or none.
+    between record and lists; some of them may have it, or none. `returned`: it may stand among the replaced so far.
     """
 
     summary: KeySummary
     before: KeySummary | None = None
     replaced: bool = False
     recorded: KeySummary | None = None
+    returned: bool = False
 
 
 class KeyPlaces:
@@ -45,8 +46,18 @@ class KeyPlaces:
 
     async def listed(self, group: str, like: KeySummary) -> KeySummary | None:
         """Return the entry of a key as its group's list shows it: what was placed last, but for a write cut off."""
+        found = await self.holder(group, like)
+        return found if found is not None and found.id == like.id else None
+
+    async def holder(self, group: str, like: KeySummary) -> KeySummary | None:
+        """Return the entry at a key's place in its group's list: its own, or that of another with its Azure name."""
         entry = await self._index.get(group_tree(group), group_position(like))
-        return from_entry(entry) if entry is not None and entry["id"] == like.id else None
+        return from_entry(entry) if entry is not None else None
+
+    async def among_replaced(self, group: str, like: KeySummary) -> KeySummary | None:
+        """Return the entry of a key whose Azure name another key has taken."""
+        entry = await self._index.get(group_tree(group), replaced_position(like))
+        return from_entry(entry) if entry is not None else None
 
     async def place(self, account: str, group: str, placings: Iterable[Placing]) -> None:
         """Place keys of one group; their records have been written."""
@@ -61,5 +72,7 @@ class KeyPlaces:
                 trees[tree][position] = entry
             place = replaced_position if placing.replaced else group_position
             last[place(placing.summary)] = entry
+            if placing.returned:
+                last[replaced_position(placing.summary)] = None
         await asyncio.gather(*(self._index.apply(tree, moved) for tree, moved in trees.items()))
         await self._index.apply(group_tree(group), last)

@@ -1,21 +1,26 @@
 """Writes the records of virtual keys and keeps the ordered indexes true to them.
 
-Invariant: of two who write one record, the later one decides what lists show, whoever of them places it last.
+Invariants: of two who write one record, the later one decides what lists show, whoever of them places it last; a key
+takes the place of another with its Azure name only when that one is out of the vault, and then moves it. Drift at which
+nobody has looked is a finding, raised and cleared between record and lists: what is cut off there is done again.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from core.domain.keys import VirtualKey
+from core.domain.keys import GONE, Presence, VirtualKey
 from core.domain.summaries import KeySummary, summary_of
 from core.errors import NotFoundError, StaleWriteError
 from core.ports import Collection, OrderedIndex, Stored
+from core.services.due_keys import DueKeys, in_step
+from core.services.findings import FindingCode, Findings, Subject
 from core.services.key_places import KeyPlaces, Placing
 
 _TRIES = 8
 #: A key that is younger than this may be recorded by a sync and by the request that made it at the same moment.
 _YOUNG = timedelta(minutes=15)
+_DRIFTED = "The key '{}' was changed outside Keysteward, most recently: {}."
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +40,11 @@ class KeyChange:
 class KeyRecords:
     """The records of virtual keys, and their places in lists."""
 
-    def __init__(self, keys: Collection[VirtualKey], index: OrderedIndex) -> None:
+    def __init__(self, keys: Collection[VirtualKey], index: OrderedIndex, findings: Findings) -> None:
         self.keys = keys
         self._places = KeyPlaces(index)
+        self._due = DueKeys(index)
+        self._findings = findings
 
     async def get(self, account: str, group: str, key: str) -> Stored[VirtualKey]:
         """Return a key; NotFoundError `key_not_found`."""
@@ -48,18 +55,28 @@ class KeyRecords:
 
     async def write(self, account: str, group: str, changes: Iterable[KeyChange]) -> set[str]:
         """Write records of one group and index those written; return the ids that were refused as stale or taken."""
-        by_id = {change.key.id: change for change in changes}
+        by_id = {change.key.id: _own(change) for change in changes}
         if not by_id:
             return set()
+        await self._due.plan(change.key for change in by_id.values())
         rows = {id_: (change.key, change.etag) for id_, change in by_id.items()}
         refused = await self.keys.write_many(group, rows)
         written = [change for id_, change in by_id.items() if id_ not in refused]
-        placings = [
-            Placing(summary_of(change.key), change.before, change.replaced, change.recorded) for change in written
-        ]
-        await self._places.place(account, group, placings)
+        await self._note_drift(account, written)
+        await self._places.place(account, group, [_placing(change) for change in written])
         await self._place_moved(account, group, [change.key for change in written if _is_contended(change)])
         return refused
+
+    async def rewrite(self, over: Stored[VirtualKey], changed: VirtualKey) -> bool:
+        """Write a record over the one that was read; False if that moved meanwhile."""
+        change = await self._change(changed.group, in_step(changed), over)
+        return not await self.write(changed.account, changed.group, [change])
+
+    async def relist(self, key: VirtualKey) -> None:
+        """Have the lists show a key as it is recorded, where a write was cut off before they did."""
+        change = _own(await self._change(key.group, key, Stored(key, "")))
+        if change.before != summary_of(key):
+            await self._places.place(key.account, key.group, [_placing(change)])
 
     async def amend(
         self, account: str, group: str, key: str, change: Callable[[VirtualKey | None], VirtualKey]
@@ -68,16 +85,46 @@ class KeyRecords:
         for _ in range(_TRIES):
             stored = await self.keys.get(group, key)
             present = stored.value if stored else None
-            changed = change(present)
+            changed = in_step(change(present))
             if not await self.write(account, group, [await self._change(group, changed, stored)]):
                 return changed
         raise StaleWriteError("The key")
+
+    async def _note_drift(self, account: str, written: Iterable[KeyChange]) -> None:
+        raised: dict[tuple[FindingCode, Subject], str] = {}
+        cleared: set[tuple[FindingCode, Subject]] = set()
+        for change in written:
+            key, listed = change.key, change.before is not None and change.before.drifted
+            about = (FindingCode.DRIFT, Subject(key.group, key.id))
+            if listed and not key.drifted:
+                cleared.add(about)
+            elif key.drifted and (not listed or key.drift[-1].observed_on == key.observed_on):
+                raised[about] = _DRIFTED.format(key.name, key.drift[-1].kind.value)
+        await self._findings.settle(account, raised, cleared)
 
     async def _change(self, group: str, changed: VirtualKey, stored: Stored[VirtualKey] | None) -> KeyChange:
         if stored is None:
             return KeyChange(changed)
         recorded = summary_of(stored.value)
-        return KeyChange(changed, await self._places.listed(group, recorded), stored.etag, recorded=recorded)
+        holder = await self._places.holder(group, recorded)
+        replaced = holder is not None and holder.id != changed.id
+        if holder is not None and replaced and changed.presence not in GONE:
+            await self._make_way(changed.account, group, holder)
+            replaced = False
+        before = await self._places.among_replaced(group, recorded) if replaced else holder
+        return KeyChange(changed, before, stored.etag, replaced, recorded)
+
+    async def _make_way(self, account: str, group: str, holder: KeySummary) -> None:
+        """Move a key among the replaced whose Azure name another key has by now: so it is out of the vault."""
+        for _ in range(_TRIES):
+            stored = await self.keys.get(group, holder.id)
+            if stored is None:
+                return
+            key = stored.value
+            gone = key if key.presence in GONE else replace(key, presence=Presence.PURGED)
+            if not await self.write(account, group, [KeyChange(gone, holder, stored.etag, replaced=True)]):
+                return
+        raise StaleWriteError("The key")
 
     async def _place_moved(self, account: str, group: str, placed: list[VirtualKey]) -> None:
         """Place keys anew whose record another wrote over before they were placed."""
@@ -92,6 +139,18 @@ class KeyRecords:
             ]
             await self._places.place(account, group, [placing for _, placing in moved])
             placed = [key for key, _ in moved]
+
+
+def _own(change: KeyChange) -> KeyChange:
+    """Return the change with what is the key's own: at its place there may stand another key with its Azure name."""
+    before = change.before if change.before is not None and change.before.id == change.key.id else None
+    return replace(change, key=in_step(change.key), before=before)
+
+
+def _placing(change: KeyChange) -> Placing:
+    # A known key that does not stand at its place stands among the replaced, if anywhere.
+    returned = change.etag is not None and change.before is None and not change.replaced
+    return Placing(summary_of(change.key), change.before, change.replaced, change.recorded, returned)
 
 
 def _is_contended(change: KeyChange) -> bool:

@@ -48,6 +48,12 @@ class Materials:
             await self._rows.insert(key, id_, SealedMaterial(account, key, sealed))
         return await self._read(account, key, id_, material.kind)
 
+    async def find(self, key: SourceKey, id_: str) -> KeyMaterial | None:
+        """Return what is stored under an id for a version that is not recorded yet, or None."""
+        if await self._rows.get(key.id, id_) is None:
+            return None
+        return await self._read(key.account, key.id, id_, key.kind)
+
     async def open(self, key: SourceKey, version: SourceVersion) -> KeyMaterial:
         """Return a version's material; IntegrityError `material_missing`, `material_altered` and those of sealing."""
         material = await self._read(key.account, key.id, version.material, key.kind)

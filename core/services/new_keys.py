@@ -1,34 +1,24 @@
 """New keys in groups of either kind: generated, imported, brought as a transfer blob or as a copy of a source key.
 
-Invariants: what the target does not take is refused before anything is sent. Material for a key that an HSM protects
-travels wrapped under a key exchange key of that vault, never in the clear, not even within TLS.
+Invariant: what the target does not take is refused before anything is sent.
 """
 
-from dataclasses import dataclass
 from datetime import datetime
 
 from core.domain.groups import GroupKind, vault_of
-from core.domain.key_kinds import KeyKind, Protection, Target, protection_of, target_of
+from core.domain.key_kinds import KeyKind, target_of
 from core.domain.key_names import in_vault as names_in_vault
 from core.domain.key_settings import in_vault as version_in_vault
 from core.domain.keys import CopiedFrom, KeyOrigin, VirtualKey
 from core.domain.new_keys import NewKey
 from core.domain.source_keys import SourceKey
 from core.material.material import KeyMaterial
-from core.material.transfer import make_transfer_blob
 from core.ports import Clock, VaultKeys
 from core.services.exchange_keys import ExchangeKeys
 from core.services.group_vaults import GroupVaults
+from core.services.material_sending import MaterialSenders
 from core.services.placements import Placement, Placements
 from core.services.source_keys import SourceKeys
-
-
-@dataclass(frozen=True, slots=True)
-class _Plan:
-    """A placement, and the target that it is for."""
-
-    placement: Placement
-    target: Target
 
 
 class NewKeys:
@@ -43,7 +33,7 @@ class NewKeys:
         clock: Clock,
     ) -> None:
         self._placements = placements
-        self._exchange_keys = exchange_keys
+        self._senders = MaterialSenders(exchange_keys)
         self._sources = sources
         self._vaults = vaults
         self._clock = clock
@@ -56,7 +46,7 @@ class NewKeys:
         """
         if new.group.kind is GroupKind.SOURCE:
             return (await self._sources.generate(new, kind)).value
-        placement = plan(new, kind, self._clock.now()).placement
+        placement = plan(new, kind, self._clock.now())
         async with self._vaults.opened(new.group) as keys:
             return await self._placements.place(
                 keys, placement, lambda vault: vault.create(placement.azure_name, placement.new)
@@ -68,26 +58,16 @@ class NewKeys:
         """Import material or, with a link, copy it; the material is not kept but in a source group."""
         if new.group.kind is GroupKind.SOURCE:
             return (await self._sources.bring(new, material, copied_from)).value
-        planned = plan(new, material.kind, self._clock.now(), material=material, copied_from=copied_from)
-        placement = planned.placement
+        placement = plan(new, material.kind, self._clock.now(), material=material, copied_from=copied_from)
         async with self._vaults.opened(new.group) as keys:
-            if protection_of(planned.target) is Protection.HSM:
-                exchange_key = await self._exchange_keys.current(keys, new.group, new.actor)
-                blob = make_transfer_blob(exchange_key, material)
-                return await self._placements.place(
-                    keys,
-                    placement,
-                    lambda vault: vault.import_transfer_blob(placement.azure_name, placement.new, blob),
-                )
-            return await self._placements.place(
-                keys,
-                placement,
-                lambda vault: vault.import_key(placement.azure_name, placement.new, material.private_jwk()),
+            send = await self._senders.prepared(
+                keys, new.group, placement.azure_name, placement.new, material, new.actor
             )
+            return await self._placements.place(keys, placement, send)
 
     async def bring_blob(self, keys: VaultKeys, new: NewKey, kind: KeyKind, blob: bytes) -> VirtualKey:
         """Import a transfer blob that was made elsewhere, and checked."""
-        placement = plan(new, kind, self._clock.now(), event="key.imported").placement
+        placement = plan(new, kind, self._clock.now(), event="key.imported")
         return await self._placements.place(
             keys, placement, lambda vault: vault.import_transfer_blob(placement.azure_name, placement.new, blob)
         )
@@ -101,7 +81,7 @@ def plan(
     material: KeyMaterial | None = None,
     copied_from: CopiedFrom | None = None,
     event: str | None = None,
-) -> _Plan:
+) -> Placement:
     """Return how a key comes into the vault of its group; the errors of `generate` that need no request."""
     vault = vault_of(new.group)
     target = target_of(vault.type, new.settings.protection)
@@ -113,7 +93,7 @@ def plan(
         origin, default_event = KeyOrigin.IMPORTED, "key.imported"
     else:
         origin, default_event = KeyOrigin.NATIVE, "key.created"
-    placement = Placement(
+    return Placement(
         request=new,
         name=name,
         azure_name=azure_name,
@@ -123,4 +103,3 @@ def plan(
         thumbprint=material.public_key.thumbprint if material else None,
         copied_from=copied_from,
     )
-    return _Plan(placement, target)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from core.domain.groups import Group
 from core.domain.keys import VirtualKey
+from core.errors import ConflictError
 from core.ports import Stored, VaultKeys
 from core.services.group_vaults import GroupVaults
 from core.services.key_records import KeyRecords
@@ -44,8 +45,10 @@ class OpenedKeys:
         self.refresh = refresh
 
     @asynccontextmanager
-    async def open(self, ref: KeyRef, cause: str) -> AsyncIterator[OpenedKey]:
+    async def open(self, ref: KeyRef, cause: str, *, replaced: bool = False) -> AsyncIterator[OpenedKey]:
         """Open a key's vault and bring the key's record up to date; `cause` is the request that drift is noted with.
+
+        `replaced`: a key whose name another key has by now is opened as it is recorded.
 
         Raises NotFoundError (`group_not_found`, `key_not_found`), ConflictError (`group_kind`, `vault_not_selected`,
         `key_replaced`), and the errors of the vault.
@@ -56,5 +59,9 @@ class OpenedKeys:
             pending = stored.value.pending
             # Of an action under way the outcome is asked for by whoever goes on with it.
             if pending is None:
-                stored = await self.refresh.refresh(keys, group, stored, cause)
+                try:
+                    stored = await self.refresh.refresh(keys, group, stored, cause)
+                except ConflictError as error:
+                    if not replaced or error.code != "key_replaced":
+                        raise
             yield OpenedKey(group, keys, stored)

@@ -4,30 +4,21 @@ The order is what makes it safe: the name is found free, the intent is stored, t
 is recorded, the intent is closed. Whoever comes later with the same request, or reconciliation, finds the intent and
 asks the vault what became of it.
 
-Invariant: no request that makes a version is sent while an earlier one of the same intent may have been carried out.
+Invariants: no request that makes a version is sent before the vault was asked what became of an earlier one of the same
+intent; an intent ends when its key is recorded, with both ends of its link if it is a copy, or when nothing can come of
+it any more.
 """
 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import datetime
 
-from core.domain.callers import Actor
-from core.domain.groups import Group, vault_of
+from core.domain.copies import back_link
+from core.domain.groups import Group
 from core.domain.intents import GIVEN_UP_AFTER, Intent, is_expected
-from core.domain.key_names import is_chosen
-from core.domain.keys import (
-    GONE,
-    CopiedFrom,
-    EscrowGeneration,
-    HistoryEntry,
-    KeyOrigin,
-    KeyVersion,
-    Presence,
-    VirtualKey,
-    extended,
-)
+from core.domain.keys import GONE, CopiedFrom, KeyOrigin, KeyVersion, Presence, VirtualKey
 from core.domain.new_keys import NewKey, NewVersion
 from core.domain.observed import ListedKey, ObservedKey
 from core.domain.placements import context_of, placed
@@ -36,20 +27,25 @@ from core.errors import (
     ConflictError,
     KeystewardError,
     NotFoundError,
+    StaleWriteError,
     VaultAnswerError,
     VaultOutcomeUnknownError,
 )
 from core.ports import Clock, VaultKeys
+from core.services.claimed_names import ClaimedNames
 from core.services.display_names import DisplayNames
-from core.services.escrows import Backup, Escrows
+from core.services.escrows import Escrows
 from core.services.group_vaults import GroupVaults
 from core.services.intents import Intents
 from core.services.key_records import KeyChange, KeyRecords
-from core.services.vault_names import VaultNames, being_taken, soft_deleted, taken
+from core.services.prompt_escrows import PromptEscrows
+from core.services.source_keys import SourceKeys, SourceUse
+from core.services.vault_names import VaultNames, soft_deleted, taken
 
 #: After an answer was lost the vault is asked this often, with a second in between, what became of the request.
 _LOOKS = 3
 _SECONDS_BETWEEN_LOOKS = 1.0
+_TRIES = 8
 
 type Seen = tuple[ListedKey, KeyVersion]
 #: Sends the one request that makes the version.
@@ -72,22 +68,6 @@ class Placement:
     copied_from: CopiedFrom | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Escrow:
-    """The escrow of a key that was just made, or why the vault refused a backup."""
-
-    generation: EscrowGeneration | None = None
-    problem: str | None = None
-
-    def recorded(self, key: VirtualKey, actor: Actor, now: datetime) -> VirtualKey:
-        """Return the key's record with it."""
-        if self.generation is None:
-            return replace(key, escrow_problem=self.problem)
-        entry = HistoryEntry(now, "key.escrowed", actor, self.generation.id)
-        escrow = (*key.escrow, self.generation)
-        return replace(key, escrow=escrow, escrow_problem=None, history=extended(key.history, entry))
-
-
 class Placements:
     """Makes keys in vaults."""
 
@@ -98,16 +78,18 @@ class Placements:
         *,
         names: DisplayNames,
         vault_names: VaultNames,
+        sources: SourceKeys,
         records: KeyRecords,
         escrows: Escrows,
         clock: Clock,
     ) -> None:
         self._vaults = vaults
         self._intents = intents
-        self._names = names
+        self._names = ClaimedNames(names)
         self._vault_names = vault_names
+        self._sources = sources
         self._records = records
-        self._escrows = escrows
+        self._escrows = PromptEscrows(escrows)
         self._clock = clock
 
     async def place(self, keys: VaultKeys, placement: Placement, send: Send) -> VirtualKey:
@@ -120,10 +102,10 @@ class Placements:
         earlier = await self._intents.find(group.account, placement.request.request)
         if earlier is not None and earlier.key is not None:
             return (await self._records.get(group.account, group.id, earlier.key)).value
-        seen = await self._look(keys, earlier) if earlier else None
-        intent = earlier or await self._prepared(keys, placement)
-        if seen is None:
-            seen = await self._sent(keys, intent, send)
+        if earlier is not None:
+            return await self._resumed(keys, group, earlier, send)
+        intent = await self._prepared(keys, placement)
+        seen = await self._sent(keys, intent, send, first=True)
         return await self._concluded(keys, group, intent, seen)
 
     async def reconcile(self) -> int:
@@ -135,6 +117,7 @@ class Placements:
             except KeystewardError as error:
                 # One vault that cannot be asked must not keep the others waiting.
                 _log.warning("intent not reconciled", extra={"intent": intent.id, "code": error.code})
+                await self._intents.note_unfinished(intent)
         return settled
 
     async def _reconcile_one(self, intent: Intent) -> bool:
@@ -150,12 +133,21 @@ class Placements:
                 await self._abandon(intent)
                 return True
             if seen is not None:
-                await self._concluded(keys, group, intent, seen)
+                await self._concluded(keys, group, await self._names.kept(intent, group), seen)
                 return True
         if self._clock.now() - intent.started_on > GIVEN_UP_AFTER:
             await self._abandon(intent)
             return True
         return False
+
+    async def _resumed(self, keys: VaultKeys, group: Group, intent: Intent, send: Send) -> VirtualKey:
+        """Go on with an intent of which an earlier request may have been carried out, or may be yet."""
+        seen = await self._look(keys, intent)
+        if seen is not None:
+            return await self._concluded(keys, group, await self._names.kept(intent, group), seen)
+        await self._names.claim(intent)
+        seen = await self._sent(keys, intent, send, first=False)
+        return await self._concluded(keys, group, intent, seen)
 
     async def _prepared(self, keys: VaultKeys, placement: Placement) -> Intent:
         """Take the names and write the intent down."""
@@ -174,30 +166,39 @@ class Placements:
             thumbprint=placement.thumbprint,
             copied_from=placement.copied_from,
         )
-        await self._reserve(intent)
+        await self._names.claim(intent)
         try:
             await self._vault_names.require_free(
                 keys, group, placement.azure_name, reuse_purged=request.names.reuse_purged
             )
         except KeystewardError:
-            await self._release(intent)
+            # The same request may be at work elsewhere, with the same claims.
+            if await self._intents.find(intent.account, intent.id) is None:
+                await self._names.give_back(intent)
             raise
         await self._intents.open(intent)
         return intent
 
-    async def _sent(self, keys: VaultKeys, intent: Intent, send: Send) -> Seen:
+    async def _sent(self, keys: VaultKeys, intent: Intent, send: Send, *, first: bool) -> Seen:
         try:
             return await send(keys)
-        except (VaultOutcomeUnknownError, VaultAnswerError):
+        except (VaultOutcomeUnknownError, VaultAnswerError) as lost:
             for look in range(_LOOKS):
                 await asyncio.sleep(_SECONDS_BETWEEN_LOOKS if look else 0)
-                seen = await self._look(keys, intent)
+                try:
+                    seen = await self._look(keys, intent)
+                except ConflictError:
+                    raise
+                except KeystewardError:
+                    # A vault that cannot be asked has not said that nothing was made.
+                    raise lost from None
                 if seen is not None:
                     return seen
             raise
         except KeystewardError as error:
-            # Whatever else it was, nothing was made.
-            await self._abandon(intent)
+            # Whatever else it was, nothing was made: not by this request, but perhaps by an earlier one.
+            if first:
+                await self._abandon(intent)
             raise await self._named(intent, error) from None
 
     async def _named(self, intent: Intent, error: KeystewardError) -> KeystewardError:
@@ -207,14 +208,18 @@ class Placements:
         return soft_deleted(await self._vault_names.recorded(intent.group, intent.azure_name), None)
 
     async def _look(self, keys: VaultKeys, intent: Intent) -> Seen | None:
-        """Return what the vault has of the intent, or None; ConflictError where the name is somebody else's by now."""
+        """Return what the vault has of the intent, or None; ConflictError where the name is somebody else's by now.
+
+        The name was free, so the key's first version tells whose it is; others may have come since.
+        """
         try:
             versions = await keys.list_versions(intent.azure_name)
-            listed, current = await keys.get_version(intent.azure_name, None)
+            first = min(versions, key=lambda version: (version.created_on, version.id))
+            listed, found = await keys.get_version(intent.azure_name, first.id)
         except NotFoundError:
             return None
-        if len(versions) == 1 and is_expected(intent, current):
-            return listed, current
+        if is_expected(intent, found):
+            return listed, found
         raise taken(await self._vault_names.recorded(intent.group, intent.azure_name))
 
     async def _concluded(self, keys: VaultKeys, group: Group, intent: Intent, seen: Seen) -> VirtualKey:
@@ -223,7 +228,7 @@ class Placements:
         await self._require_first(keys, intent, version)
         context = context_of(intent, group.key_label, self._clock.now())
         observed = ObservedKey(listed, (version,))
-        escrow = await self._backed_up(keys, group, placed(context, intent, observed, None), context.job)
+        escrow = await self._escrows.make(keys, group, placed(context, intent, observed, None), context.job)
 
         def recorded(present: VirtualKey | None) -> VirtualKey:
             return escrow.recorded(placed(context, intent, observed, present), intent.actor, context.now)
@@ -231,9 +236,19 @@ class Placements:
         id_ = key_id(group.id, observed)
         await self._make_way(group, intent, id_)
         key = await self._records.amend(group.account, group.id, id_, recorded)
+        await self._link(group, key)
         await self._intents.close(intent, key.id)
-        await self._names.release_in_vault(intent.account, intent.group, intent.azure_name, intent.id)
+        await self._names.made(intent)
         return key
+
+    async def _link(self, group: Group, key: VirtualKey) -> None:
+        """Write the other end of a copy's link."""
+        link = key.copied_from
+        if link is not None:
+            # Its source key may be gone by now.
+            with suppress(NotFoundError):
+                copy = back_link(group, key.id, key.name, key.azure_name, link)
+                await self._sources.link(key.account, SourceUse(link.group, link.key), copy)
 
     async def _require_first(self, keys: VaultKeys, intent: Intent, version: KeyVersion) -> None:
         """Raise ConflictError `key_name_raced` if the version came to a key that somebody made at the same moment."""
@@ -248,43 +263,18 @@ class Placements:
 
     async def _make_way(self, group: Group, intent: Intent, id_: str) -> None:
         """Move a purged key, whose name is taken now, to its place among the replaced."""
-        known = await self._vault_names.recorded(group.id, intent.azure_name)
-        stored = await self._records.keys.get(group.id, known.id) if known and known.id != id_ else None
-        if stored is None:
-            return
-        presence = stored.value.presence if stored.value.presence in GONE else Presence.PURGED
-        gone = replace(stored.value, presence=presence, observed_on=self._clock.now())
-        await self._records.write(group.account, group.id, [KeyChange(gone, known, stored.etag, replaced=True)])
-
-    async def _backed_up(self, keys: VaultKeys, group: Group, key: VirtualKey, job: str) -> _Escrow:
-        """Escrow the key at once; where that cannot be done now, the next sync does it."""
-        if not group.escrow.enabled:
-            return _Escrow()
-        try:
-            content = await keys.back_up(key.azure_name)
-            generations = await self._escrows.store(vault_of(group), job, [Backup(key, content)])
-        except VaultAnswerError as error:
-            return _Escrow(problem=error.code)
-        except KeystewardError as error:
-            _log.warning("key not escrowed yet", extra={"key": key.id, "code": error.code})
-            return _Escrow()
-        return _Escrow(generations[key.id])
-
-    async def _reserve(self, intent: Intent) -> None:
-        if not await self._names.reserve_in_vault(intent.account, intent.group, intent.azure_name, intent.id):
-            raise being_taken()
-        if is_chosen(intent.name):
-            try:
-                await self._names.reserve(intent.account, intent.name, intent.id)
-            except ConflictError:
-                await self._names.release_in_vault(intent.account, intent.group, intent.azure_name, intent.id)
-                raise
-
-    async def _release(self, intent: Intent) -> None:
-        await self._names.release_in_vault(intent.account, intent.group, intent.azure_name, intent.id)
-        if is_chosen(intent.name):
-            await self._names.release(intent.account, intent.name, intent.id)
+        for _ in range(_TRIES):
+            known = await self._vault_names.recorded(group.id, intent.azure_name)
+            stored = await self._records.keys.get(group.id, known.id) if known and known.id != id_ else None
+            if stored is None:
+                return
+            presence = stored.value.presence if stored.value.presence in GONE else Presence.PURGED
+            gone = replace(stored.value, presence=presence, observed_on=self._clock.now())
+            change = KeyChange(gone, known, stored.etag, replaced=True)
+            if not await self._records.write(group.account, group.id, [change]):
+                return
+        raise StaleWriteError("The key")
 
     async def _abandon(self, intent: Intent) -> None:
         await self._intents.abandon(intent)
-        await self._release(intent)
+        await self._names.give_back(intent)

@@ -9,27 +9,27 @@ domain), recordings (a conflict for a while straight after a purge).
 
 from dataclasses import dataclass
 
-from core.domain.changes import absorbed
 from core.domain.connections import VaultFacts, VaultType
 from core.domain.escrow import Manifest
 from core.domain.geographies import geography_of
 from core.domain.groups import vault_of
-from core.domain.keys import EscrowGeneration, VirtualKey
+from core.domain.keys import EscrowGeneration, VirtualKey, has_done
 from core.domain.lifecycle import require
 from core.domain.observed import ObservedKey
 from core.domain.pending_actions import KeyAction
 from core.domain.secrets import SecretBytes
-from core.errors import ConflictError, KeystewardError, NotFoundError, VaultUnavailableError
+from core.errors import ConflictError, KeystewardError, NotFoundError, VaultAnswerError, VaultUnavailableError
 from core.ports import Clock, VaultKeys
 from core.services.attribute_actions import ActionRequest
 from core.services.escrows import Escrows
 from core.services.key_refresh import KeyRefresh
-from core.services.open_actions import OpenActions
+from core.services.open_actions import OpenActions, joins
 from core.services.opened_keys import KeyRef, OpenedKeys
 from core.services.waiting import awaited
 
 #: The name is not free yet, or something else is there: a look tells which.
-_PERHAPS_FREE_LATER = frozenset({"vault_conflict", "key_being_deleted", "key_being_recovered", "key_soft_deleted"})
+PERHAPS_FREE_LATER = frozenset({"vault_conflict", "key_being_deleted", "key_being_recovered", "key_soft_deleted"})
+_REFUSED = "restore_refused"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +59,13 @@ class Restores:
         """
         async with self._opened.open(ref, how.asked.request) as opened:
             key = opened.key
-            if key.pending is None:
+            if has_done(key.history, how.asked.request):
+                return key
+            # Of a request that comes again, what was written down the first time counts.
+            joined = joins(key, KeyAction.RESTORE, how.asked.request)
+            if not joined:
                 require(key, KeyAction.RESTORE, self._clock.now())
-            chosen = how.generation or (key.pending.details.get("generation") if key.pending else None)
-            generation = generation_of(key, chosen)
+            generation = _begun_with(key) if joined else generation_of(key, how.generation)
             manifest, backup = await self._escrows.open(generation)
             check_place(manifest, vault_of(opened.group))
             begun = await self._actions.begin(
@@ -80,7 +83,7 @@ class Restores:
         """Go on with a restore that was written down."""
         if key.pending is None:
             return key
-        manifest, backup = await self._escrows.open(generation_of(key, key.pending.details.get("generation")))
+        manifest, backup = await self._escrows.open(_begun_with(key))
         return await self._restored(keys, key, manifest, backup, seconds)
 
     async def _restored(
@@ -94,10 +97,8 @@ class Restores:
             await self._actions.withdraw(begun, error.code)
             raise
 
-        def back(present: VirtualKey) -> VirtualKey:
-            return absorbed(present, observed, self._clock.now())
-
-        return await self._actions.conclude(begun, back, detail=manifest.generation)
+        change = self._opened.refresh.taking_over(begun, observed)
+        return await self._actions.conclude(begun, change, detail=manifest.generation)
 
 
 async def restored_into(
@@ -111,7 +112,7 @@ async def restored_into(
     """Restore a backup and return the key as it came back, with every version that the manifest lists.
 
     Asked again while the vault finds a conflict though the name is free: straight after a purge it does. Raises
-    ConflictError `key_name_taken`, `key_name_soft_deleted`; VaultAnswerError `restore_incomplete`.
+    ConflictError `key_name_taken`, `key_name_soft_deleted`; VaultAnswerError `restore_refused`.
     """
 
     async def attempt() -> ObservedKey | None:
@@ -120,10 +121,16 @@ async def restored_into(
             try:
                 await keys.restore(backup)
             except ConflictError as error:
-                if error.code not in _PERHAPS_FREE_LATER:
+                if error.code not in PERHAPS_FREE_LATER:
                     raise
                 return None
-            observed = await refresh.observe(keys, key)
+            except VaultAnswerError as error:
+                # An answer that nobody can read may be that of a restore that was done.
+                observed = None if error.code == _REFUSED else await refresh.observe(keys, key)
+                if observed is None:
+                    raise
+            else:
+                observed = await refresh.observe(keys, key)
         return _checked(observed, manifest)
 
     return await awaited(attempt, seconds)
@@ -138,6 +145,11 @@ def _checked(observed: ObservedKey | None, manifest: Manifest) -> ObservedKey | 
     if not set(manifest.versions) <= found:
         raise ConflictError("Another key has this name in the vault.", code="key_name_taken")
     return observed
+
+
+def _begun_with(key: VirtualKey) -> EscrowGeneration:
+    """Return the generation of a key's pending restore."""
+    return generation_of(key, key.pending.details.get("generation") if key.pending else None)
 
 
 def generation_of(key: VirtualKey, id_: str | None) -> EscrowGeneration:

@@ -1,13 +1,13 @@
 """Changes of source keys' attributes: there is no vault to ask, so each is one conditional write."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from core.domain.connection_drafts import KEEP, Keep
 from core.domain.key_kinds import Target, check_allowed
 from core.domain.key_settings import checked_tags
-from core.domain.keys import Condition, HistoryEntry, Validity, condition_at
+from core.domain.keys import Condition, HistoryEntry, Validity, condition_at, has_done
 from core.domain.pending_actions import Deactivation
 from core.domain.source_keys import SourceKey, SourceVersion
 from core.errors import ConflictError, InvalidRequestError
@@ -50,11 +50,11 @@ class SourceAttributes:
             permissions = key.permissions if changes.permissions is None else tuple(dict.fromkeys(changes.permissions))
             check_allowed(Target.SOURCE, key.kind, permissions)
             tags = key.tags if changes.tags is None else checked_tags(changes.tags)
-            entry = HistoryEntry(now, "key.updated", asked.actor, str(version.number))
+            entry = HistoryEntry(now, "key.updated", asked.actor, str(version.number), asked.request)
             changed = replace(_with(key, [dated], now), permissions=permissions, tags=tags)
             return changed.recorded(entry)
 
-        return await self._records.amend(ref.account, ref.group, ref.key, updated, asked.if_match)
+        return await self._amended(ref, asked, updated)
 
     async def deactivate(self, ref: KeyRef, number: int | None, reason: str, asked: ActionRequest) -> Stored[SourceKey]:
         """Disable a key with all versions, or one version, for a reason.
@@ -69,31 +69,51 @@ class SourceAttributes:
             enabled = [version for version in chosen if version.validity.enabled]
             if not enabled:
                 raise ConflictError("The key is disabled already.", code="key_already_disabled")
-            noted = Deactivation(now, asked.actor, reason, tuple(str(version.number) for version in enabled))
             changed = _with(key, (_enabled(version, enabled=False) for version in enabled), now)
-            entry = HistoryEntry(now, "key.deactivated", asked.actor, reason)
+            versions = (*_still_disabled(changed), *(str(version.number) for version in enabled))
+            noted = Deactivation(now, asked.actor, reason, tuple(dict.fromkeys(versions)))
+            entry = HistoryEntry(now, "key.deactivated", asked.actor, reason, asked.request)
             return replace(changed, deactivation=noted).recorded(entry)
 
-        return await self._records.amend(ref.account, ref.group, ref.key, disabled, asked.if_match)
+        return await self._amended(ref, asked, disabled)
 
     async def activate(self, ref: KeyRef, number: int | None, reason: str, asked: ActionRequest) -> Stored[SourceKey]:
-        """Enable a key again: what its deactivation disabled, or else the current version; or one version.
+        """Enable a key again: what its deactivation disabled, and the current version; or one version.
 
         Raises NotFoundError `key_version_not_found`; ConflictError `key_not_disabled`, `key_expired`; StaleWriteError.
         """
         reason, now = checked_reason(reason) if reason else "", self._clock.now()
 
         def enabled(key: SourceKey) -> SourceKey:
-            noted = key.deactivation.versions if key.deactivation else ()
+            noted = (*_still_disabled(key), str(key.current.number))
             chosen = [key.version(number)] if number else [v for v in key.versions if str(v.number) in noted]
-            disabled = [version for version in chosen or [key.current] if not version.validity.enabled]
+            disabled = [version for version in chosen if not version.validity.enabled]
             if not disabled:
                 raise _not_disabled(key, now)
             changed = _with(key, (_enabled(version, enabled=True) for version in disabled), now)
-            entry = HistoryEntry(now, "key.activated", asked.actor, reason)
-            return replace(changed, deactivation=None).recorded(entry)
+            left = _still_disabled(changed)
+            deactivation = replace(key.deactivation, versions=left) if key.deactivation and left else None
+            entry = HistoryEntry(now, "key.activated", asked.actor, reason, asked.request)
+            return replace(changed, deactivation=deactivation).recorded(entry)
 
-        return await self._records.amend(ref.account, ref.group, ref.key, enabled, asked.if_match)
+        return await self._amended(ref, asked, enabled)
+
+    async def _amended(
+        self, ref: KeyRef, asked: ActionRequest, change: Callable[[SourceKey], SourceKey]
+    ) -> Stored[SourceKey]:
+        """Write a change, or find that this request wrote it before: then its lists may have been cut off."""
+        stored = await self._records.get(ref.account, ref.group, ref.key)
+        if has_done(stored.value.history, asked.request):
+            if not await self._records.is_listed(stored.value):
+                await self._records.relist(stored.value)
+            return stored
+        return await self._records.amend(ref.account, ref.group, ref.key, change, asked.if_match)
+
+
+def _still_disabled(key: SourceKey) -> tuple[str, ...]:
+    """What is left of what a key's deactivation disabled, by number."""
+    off = {str(version.number) for version in key.versions if not version.validity.enabled}
+    return tuple(number for number in (key.deactivation.versions if key.deactivation else ()) if number in off)
 
 
 def _not_disabled(key: SourceKey, now: datetime) -> ConflictError:

@@ -5,7 +5,8 @@ and of its material follow from the request, so a request that is repeated finds
 """
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 
 from core.domain.callers import Actor
 from core.domain.groups import GroupKind, require_kind
@@ -13,8 +14,9 @@ from core.domain.identifiers import IdKind, derived_id
 from core.domain.key_kinds import KeyKind
 from core.domain.key_names import checked_name
 from core.domain.key_settings import checked_tags, checked_validity, in_source_group
-from core.domain.keys import CopiedFrom, CopiedTo, HistoryEntry, Validity
+from core.domain.keys import CopiedFrom, CopiedTo, CopiedVersion, HistoryEntry, Validity
 from core.domain.new_keys import NewKey
+from core.domain.pending_actions import AskedSource, Retirement
 from core.domain.source_keys import (
     MaterialOrigin,
     SourceKey,
@@ -22,8 +24,9 @@ from core.domain.source_keys import (
     require_use,
     with_copy,
     with_version,
+    without_copy,
 )
-from core.errors import InvalidRequestError, StaleWriteError
+from core.errors import InvalidRequestError, KeystewardError, StaleWriteError
 from core.material.material import KeyMaterial
 from core.ports import Clock, Stored
 from core.services.conditional import require_match
@@ -49,12 +52,20 @@ class SourceUse:
 
 @dataclass(frozen=True, slots=True)
 class NewSourceVersion:
-    """A version that a source key is to get; `material` None has it generated."""
+    """A version that a source key is to get; `material` None has it generated, unless it was stored before.
+
+    With `retire_on`, the version that is current until then is disabled at that time. `copied` says of which version of
+    which other source key it is a copy.
+    """
 
     request: str
     material: KeyMaterial | None
     validity: Validity
     actor: Actor
+    origin: MaterialOrigin | None = None
+    event: str = "key.version_added"
+    retire_on: datetime | None = None
+    copied: AskedSource | None = None
 
 
 class SourceKeys:
@@ -69,6 +80,10 @@ class SourceKeys:
     async def get(self, account: str, group: str, key: str) -> Stored[SourceKey]:
         """Return a key; NotFoundError `key_not_found`."""
         return await self._records.get(account, group, key)
+
+    async def reconcile(self) -> int:
+        """Have the lists show what a crash kept from them; return how many keys were looked at."""
+        return await self._records.reconcile()
 
     async def generate(self, new: NewKey, kind: KeyKind) -> Stored[SourceKey]:
         """Generate a key.
@@ -98,22 +113,21 @@ class SourceKeys:
         stored = await self._records.get(account, group, key)
         id_ = material_id(new.request)
         if any(version.material == id_ for version in stored.value.versions):
+            if not await self._records.is_listed(stored.value):
+                await self._records.relist(stored.value)
             return stored
         require_match(stored.etag, if_match, "The key")
-        kind = stored.value.kind
-        if new.material is not None and new.material.kind != kind:
-            detail = f"The key is {kind}; a new version has to be of the same kind."
-            raise InvalidRequestError(detail, code="material_type_mismatch", field="material")
-        version = await self._version(
-            stored.value, len(stored.value.versions) + 1, new, MaterialOrigin.IMPORTED if new.material else None
-        )
-        entry = HistoryEntry(version.created_on, "key.version_added", new.actor, str(version.number))
+        check_same_kind(stored.value, new.material)
+        version = await self._version(stored.value, len(stored.value.versions) + 1, new)
 
         def added(present: SourceKey) -> SourceKey:
-            return with_version(present, version).recorded(entry)
+            if any(kept.material == id_ for kept in present.versions):
+                return present
+            # Another one may have come meanwhile.
+            return _next(present, replace(version, number=len(present.versions) + 1), new)
 
         try:
-            return await self._records.amend(account, group, key, added, stored.etag)
+            return await self._records.amend(account, group, key, added, if_match)
         except StaleWriteError:
             # A write whose answer was lost looks like somebody else's when it is repeated.
             found = await self._records.get(account, group, key)
@@ -134,17 +148,37 @@ class SourceKeys:
         require_use(key, version, permission, self._clock.now())
         return key, version, await self._materials.open(key, version)
 
-    async def link(self, account: str, use: SourceUse, copy: CopiedTo) -> None:
-        """Record a copy on its source; done again, it changes nothing."""
+    async def prepare(
+        self, account: str, group: str, key: str, new: NewSourceVersion, if_match: str | None = None
+    ) -> Stored[SourceKey]:
+        """Store the material of a version that the same request adds later; errors as for `add_version`."""
+        stored = await self._records.get(account, group, key)
+        require_match(stored.etag, if_match, "The key")
+        check_same_kind(stored.value, new.material)
+        checked_validity(new.validity, self._clock.now())
+        (await self._stored(stored.value, new)).wipe()
+        return stored
+
+    async def link(self, account: str, use: SourceUse, copy: CopiedTo, event: str = "key.copied_to") -> None:
+        """Record a copy on its source, and at which version it is; done again, it changes nothing."""
 
         def linked(key: SourceKey) -> SourceKey:
             if copy in key.copies:
                 return key
-            return with_copy(key, copy).recorded(
-                HistoryEntry(copy.copied_on, "key.copied_to", copy.copied_by, copy.key)
-            )
+            return with_copy(key, copy).recorded(HistoryEntry(copy.copied_on, event, copy.copied_by, copy.key))
 
         await self._records.amend(account, use.group, use.key, linked)
+
+    async def unlink(self, account: str, use: SourceUse, copy: str, actor: Actor) -> None:
+        """Forget a copy that has another source key's material by now; done again, it changes nothing."""
+        entry = HistoryEntry(self._clock.now(), "key.copy_unlinked", actor, copy)
+
+        def unlinked(key: SourceKey) -> SourceKey:
+            if all(link.key != copy for link in key.copies):
+                return key
+            return without_copy(key, copy).recorded(entry)
+
+        await self._records.amend(account, use.group, use.key, unlinked)
 
     async def note(self, account: str, use: SourceUse, event: str, actor: Actor, detail: str) -> None:
         """Write into a key's history what is about to be done with its material."""
@@ -188,23 +222,50 @@ class SourceKeys:
             # The first attempt was cut off after the record.
             await self._records.relist(earlier.value)
             return earlier
-        version = await self._version(draft, 1, NewSourceVersion(new.request, material, validity, new.actor), origin)
+        wanted = NewSourceVersion(new.request, material, validity, new.actor)
+        try:
+            version = await self._version(draft, 1, replace(wanted, origin=origin))
+        except KeystewardError:
+            await self._names.release(draft.account, draft.name, new.request)
+            raise
         entry = HistoryEntry(draft.created_on, _EVENTS[origin], new.actor)
         return await self._records.insert(with_version(draft, version).recorded(entry))
 
-    async def _version(
-        self, key: SourceKey, number: int, new: NewSourceVersion, origin: MaterialOrigin | None
-    ) -> SourceVersion:
+    async def _version(self, key: SourceKey, number: int, new: NewSourceVersion) -> SourceVersion:
         """Store material for a version, and return the version as the material that was read back makes it."""
         now = self._clock.now()
-        id_ = material_id(new.request)
         validity = checked_validity(new.validity, now)
+        origin = new.origin or (MaterialOrigin.IMPORTED if new.material else MaterialOrigin.GENERATED)
+        with await self._stored(key, new) as kept:
+            return SourceVersion(number, material_id(new.request), now, new.actor, origin, kept.public_key, validity)
+
+    async def _stored(self, key: SourceKey, new: NewSourceVersion) -> KeyMaterial:
+        id_ = material_id(new.request)
+        stored = await self._materials.find(key, id_) if new.material is None else None
+        if stored is not None:
+            return stored
         with new.material or await generated(key.kind) as material:
-            kept = await self._materials.store(key.account, key.id, id_, material)
-        with kept:
-            return SourceVersion(
-                number, id_, now, new.actor, origin or MaterialOrigin.GENERATED, kept.public_key, validity
-            )
+            return await self._materials.store(key.account, key.id, id_, material)
+
+
+def check_same_kind(key: SourceKey, material: KeyMaterial | None) -> None:
+    """Raise InvalidRequestError `material_type_mismatch` for material that is not of the key's kind."""
+    if material is not None and material.kind != key.kind:
+        detail = f"The key is {key.kind}; a new version has to be of the same kind."
+        raise InvalidRequestError(detail, code="material_type_mismatch", field="material")
+
+
+def _next(key: SourceKey, version: SourceVersion, new: NewSourceVersion) -> SourceKey:
+    """Return the key with a new current version, and with what else that brings."""
+    changed = with_version(key, version)
+    if new.retire_on is not None:
+        retirement = Retirement(str(key.current.number), new.retire_on, new.actor)
+        changed = replace(changed, retirements=(*changed.retirements, retirement))
+    link = key.copied_from
+    if new.copied is not None and link is not None:
+        copied = CopiedVersion(str(version.number), new.copied.version, version.public_key.thumbprint)
+        changed = replace(changed, copied_from=replace(link, versions=(*link.versions, copied)))
+    return changed.recorded(HistoryEntry(version.created_on, new.event, new.actor, str(version.number)))
 
 
 async def generated(kind: KeyKind) -> KeyMaterial:

@@ -4,15 +4,18 @@ Invariant: a hint is written before a record that changes lists, and deleted whe
 right what was cut off in between; reconciliation does, by the hints.
 """
 
+import asyncio
 import secrets
 from collections.abc import Callable
 from datetime import timedelta
+from weakref import WeakValueDictionary
 
 from core.domain.source_keys import SourceKey
 from core.domain.summaries import summary_of_source
 from core.errors import AlreadyExistsError, StaleWriteError
 from core.ports import Clock, Collection, OrderedIndex, Stored
 from core.services.conditional import require_match
+from core.services.due_keys import DueKeys, in_step
 from core.services.due_times import DueTimes, position
 from core.services.key_places import KeyPlaces, Placing
 from core.services.key_records import key_not_found
@@ -28,8 +31,11 @@ class SourceRecords:
     def __init__(self, rows: Collection[SourceKey], index: OrderedIndex, clock: Clock) -> None:
         self._rows = rows
         self._places = KeyPlaces(index)
+        self._due = DueKeys(index)
         self._unlisted = DueTimes(index, "due/source-key-lists")
         self._clock = clock
+        # The copies of one key are made and rotated at once, and each writes to it.
+        self._writing: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def find(self, group: str, key: str) -> Stored[SourceKey] | None:
         """Return a key, or None."""
@@ -82,10 +88,19 @@ class SourceRecords:
         if_match: str | None = None,
     ) -> Stored[SourceKey]:
         """Write what `change` makes of a key, again if it moved meanwhile (unless `if_match` names the state)."""
+        async with self._writing.setdefault(key, asyncio.Lock()):
+            return await self._amended(account, group, key, change, if_match)
+
+    async def _amended(
+        self, account: str, group: str, key: str, change: Callable[[SourceKey], SourceKey], if_match: str | None
+    ) -> Stored[SourceKey]:
         for _ in range(_TRIES):
             stored = await self.get(account, group, key)
             require_match(stored.etag, if_match, "The key")
-            changed = change(stored.value)
+            changed = in_step(change(stored.value))
+            if changed == stored.value:
+                return stored
+            await self._due.plan([changed])
             moves = summary_of_source(stored.value) != summary_of_source(changed)
             hint = await self._hint(changed) if moves else None
             try:

@@ -9,14 +9,13 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 
 from core.domain.connections import VaultFacts
+from core.domain.drift import Drift, DriftKind
 from core.domain.escrow import split_by_retention
 from core.domain.groups import EscrowSettings
 from core.domain.jobs import JobError
 from core.domain.keys import (
     GONE,
     KEPT_ENTRIES,
-    Drift,
-    DriftKind,
     EscrowGeneration,
     HistoryEntry,
     Presence,
@@ -33,27 +32,31 @@ from core.domain.sync import (
     updated,
     vanished,
 )
+from core.domain.vault_rotation import VaultRotation, newer
 from core.errors import ConflictError, KeystewardError, NotFoundError, PolicyViolationError, VaultAnswerError
 from core.ports import Stored, VaultKeys
 from core.services.escrows import Backup, Escrows
-from core.services.findings import FindingCode, Findings, Subject
+from core.services.findings import FindingCode, Findings
+from core.services.key_problems import REFUSED, Problems, escrow_problems, sync_problems, was_brought
 from core.services.key_reader import KeyReader
 from core.services.key_records import KeyChange, KeyRecords
 from core.services.sync_stream import Met
+from core.services.vault_rotations import read_rotation
 
 _WRITE_TRIES = 3
-_REFUSED = "The vault refused to back up the key '{}'."
-_STRANGE = "The current version of the copy '{}' does not have its source key's material."
-_LOST = "The key '{}' was deleted before it could be escrowed."
 
 
 @dataclass(slots=True)
 class Outcome:
-    """What a batch did: counts for the report, errors, and each key's summary for the counts by state."""
+    """What a batch did: counts for the report, errors, and each key's summary for the counts by state.
+
+    `stuck` are the records of keys that failed.
+    """
 
     counts: Counter[str] = field(default_factory=Counter)
     errors: list[JobError] = field(default_factory=list)
     summaries: list[KeySummary] = field(default_factory=list)
+    stuck: list[VirtualKey] = field(default_factory=list)
 
     def failed(self, name: str, error: KeystewardError) -> None:
         """Count one key that failed."""
@@ -71,6 +74,7 @@ class _Examined:
     backup: Backup | None = None
     problem: str | None = None
     generation: EscrowGeneration | None = None
+    rotation: VaultRotation | None = None
 
 
 type _Written = tuple[_Examined, list[KeyChange]]
@@ -110,6 +114,7 @@ class SyncBatch:
         found = [one for one in examined if one is not None]
         await self._store_backups(found)
         await self._write(found, outcome)
+        await self._note_stuck(outcome)
         return outcome
 
     async def _examine(self, met: Met, rows: dict[str, Stored[VirtualKey]], outcome: Outcome) -> _Examined | None:
@@ -120,10 +125,13 @@ class SyncBatch:
                 return None
             examined = _Examined(met, recorded, observed)
             await self._back_up(examined)
+            await self._read_rotation(examined)
         except KeystewardError as error:
             outcome.failed(met.name, error)
             if met.recorded is not None:
                 outcome.summaries.append(met.recorded)
+            if recorded is not None:
+                outcome.stuck.append(recorded.value)
             return None
         return examined
 
@@ -149,6 +157,12 @@ class SyncBatch:
             examined.problem = error.code
         else:
             examined.backup = Backup(key, content)
+
+    async def _read_rotation(self, examined: _Examined) -> None:
+        key = self._record_of(examined)
+        if was_brought(key):
+            async with self._calls:
+                examined.rotation = await read_rotation(self._keys, key, self._context.now)
 
     def _record_of(self, examined: _Examined) -> VirtualKey:
         """Return the key's record as the vault's answer makes it."""
@@ -204,10 +218,11 @@ class SyncBatch:
 
     def _changes(self, one: _Examined) -> list[KeyChange]:
         key = self._escrowed(self._record_of(one), one)
+        key = replace(key, vault_rotation=newer(one.rotation, key.vault_rotation))
         if one.recorded is None:
             return [KeyChange(key)]
         if one.recorded.value.id == key.id:
-            return [KeyChange(key, one.met.recorded, one.recorded.etag)]
+            return [KeyChange(key, one.met.recorded, one.recorded.etag, recorded=summary_of(one.recorded.value))]
         old = one.recorded.value
         replaced = Drift(DriftKind.RECREATED, self._context.now, self._context.job, old.presence.value, key.id)
         presence = old.presence if old.presence in GONE else Presence.PURGED
@@ -223,20 +238,17 @@ class SyncBatch:
 
     async def _finish(self, written: list[_Written], outcome: Outcome) -> None:
         """Count what was written, raise and clear findings, and drop superseded escrow that nothing refers to now."""
-        raised: dict[tuple[FindingCode, Subject], str] = {}
-        cleared: set[tuple[FindingCode, Subject]] = set()
+        problems = Problems()
         superseded: list[EscrowGeneration] = []
         for one, changes in written:
             key = changes[-1].key
             self._count(one, changes, outcome)
             superseded += _superseded(one.recorded, key)
-            for code, detail in self._problems(key).items():
-                about = (code, Subject(key.group, key.id))
-                if detail is not None:
-                    raised[about] = detail
-                elif one.recorded is not None:
-                    cleared.add(about)
-        await self._findings.settle(self._context.account, raised, cleared)
+            found = sync_problems(key, self._escrow, self._context.now)
+            if one.generation is not None:
+                found[FindingCode.ESCROW_BROKEN] = None
+            problems.note_all(key, found.items(), known=one.recorded is not None)
+        await self._findings.settle(self._context.account, problems.raised, problems.cleared)
         await self._escrows.prune(superseded)
 
     @staticmethod
@@ -248,16 +260,15 @@ class SyncBatch:
             outcome.counts["escrowed"] += 1
         if one.problem is not None:
             outcome.counts["failed"] += 1
-            outcome.errors.append(JobError(one.problem, _REFUSED.format(key.azure_name), key.azure_name))
+            outcome.errors.append(JobError(one.problem, REFUSED.format(key.azure_name), key.azure_name))
 
-    def _problems(self, key: VirtualKey) -> dict[FindingCode, str | None]:
-        """What is to be found about a key: a detail for what is wrong, None for what is not."""
-        lost = key.presence is Presence.SOFT_DELETED and not key.escrow and self._escrow.enabled
-        return {
-            FindingCode.ESCROW_FAILED: _REFUSED.format(key.azure_name) if key.escrow_problem else None,
-            FindingCode.DELETED_WITHOUT_ESCROW: _LOST.format(key.azure_name) if lost else None,
-            FindingCode.MATERIAL_DRIFT: _STRANGE.format(key.azure_name) if key.material_differs else None,
-        }
+    async def _note_stuck(self, outcome: Outcome) -> None:
+        """Say of keys that could not be escrowed again that they should be by now."""
+        problems = Problems()
+        for key in outcome.stuck:
+            found = escrow_problems(key, self._escrow, self._context.now)
+            problems.note_all(key, found.items(), known=False)
+        await self._findings.settle(self._context.account, problems.raised)
 
 
 def _superseded(recorded: Stored[VirtualKey] | None, key: VirtualKey) -> list[EscrowGeneration]:

@@ -15,7 +15,7 @@ from time import monotonic
 
 from core.domain.groups import KeyCounts
 from core.domain.jobs import Job, Progress
-from core.domain.keys import KeyState
+from core.domain.keys import GONE, KeyState
 from core.domain.sync import is_unchanged
 from core.services.job_runs import SHOWN_ERRORS, Run
 from core.services.sync_batch import Outcome, SyncBatch
@@ -52,14 +52,20 @@ def position_in(job: Job) -> Position:
 
 
 class SyncPass:
-    """Runs the batches of one sync; `full` examines every key, whatever the lists show."""
+    """Runs the batches of one sync; `full` examines every key, whatever the lists show.
 
-    def __init__(self, run: Run, batch: SyncBatch, now: datetime, *, full: bool, escrow: bool) -> None:
+    `passed_by` are names, in lower case, of what a drill restored for proof: no keys of the group.
+    """
+
+    def __init__(
+        self, run: Run, batch: SyncBatch, now: datetime, *, full: bool, escrow: bool, passed_by: frozenset[str]
+    ) -> None:
         self._run = run
         self._batch = batch
         self._now = now
         self._full = full
         self._escrow = escrow
+        self._passed_by = passed_by
         self._tasks: dict[asyncio.Task[Outcome], int] = {}
         self._waiting: dict[int, tuple[_Batch, Outcome | None]] = {}
         self._submitted = 0
@@ -99,7 +105,10 @@ class SyncPass:
         batch.end = met.position
         batch.passed += 1
         known, listed = met.recorded, met.listed
-        if known and met.gone:
+        passed_by = met.name in self._passed_by and (known is None or known.presence in GONE)
+        if known is None and passed_by:
+            return
+        if known and (met.gone or passed_by):
             batch.counts[_STATE_PREFIX + known.state(self._now).value] += 1
             return
         batch.counts["discovered"] += 1

@@ -19,7 +19,8 @@ from core.services.findings import FindingCode, Findings, Subject
 from core.services.group_vaults import GroupConnections
 from core.services.job_runs import Run
 from core.services.key_records import KeyRecords
-from core.services.locks import SyncLocks
+from core.services.locks import GroupLocks
+from core.services.scratch_copies import ScratchCopies
 from core.services.sync_batch import SyncBatch
 from core.services.sync_pass import SyncPass, position_in, without_progress
 from core.services.sync_stream import Position, SyncStream, prefetched
@@ -42,7 +43,7 @@ class SyncWork:
         records: KeyRecords,
         escrows: Escrows,
         findings: Findings,
-        locks: SyncLocks,
+        locks: GroupLocks,
         clock: Clock,
     ) -> None:
         self._groups = groups
@@ -53,6 +54,7 @@ class SyncWork:
         self._escrows = escrows
         self._findings = findings
         self._locks = locks
+        self._scratch = ScratchCopies(index, clock)
         self._clock = clock
 
     async def run(self, run: Run) -> None:
@@ -137,7 +139,9 @@ class SyncWork:
             calls=asyncio.Semaphore(_CALLS_AT_ONCE),
         )
         full = run.job.options.get("mode") == FULL
-        sync_pass = SyncPass(run, batch, now, full=full, escrow=group.escrow.enabled)
+        # Read before the lists: a copy that is not in it yet is not restored before this sync ends.
+        passed_by = await self._scratch.names_in(group.id)
+        sync_pass = SyncPass(run, batch, now, full=full, escrow=group.escrow.enabled, passed_by=passed_by)
         async with (
             prefetched(keys.list_keys(start.live_token)) as live,
             prefetched(keys.list_deleted(start.deleted_token)) as deleted,

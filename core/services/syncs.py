@@ -22,7 +22,7 @@ from core.ports import Clock, Collection, OrderedIndex
 from core.services.amend import amend
 from core.services.due_times import DueTimes, position
 from core.services.jobs import Jobs
-from core.services.locks import SyncLocks
+from core.services.locks import GroupLocks
 from core.services.sync_work import FULL
 
 CHANGES = "changes"
@@ -56,7 +56,7 @@ class Syncs:
     """Starts sync jobs."""
 
     def __init__(
-        self, groups: Collection[Group], index: OrderedIndex, jobs: Jobs, locks: SyncLocks, clock: Clock
+        self, groups: Collection[Group], index: OrderedIndex, jobs: Jobs, locks: GroupLocks, clock: Clock
     ) -> None:
         self._groups = groups
         self._due = DueTimes(index, "due/sync")

@@ -21,6 +21,7 @@ from core.domain.transfer_blobs import (
     problems_of_key_exchange_key,
     problems_of_target,
     read_transfer_blob,
+    written,
 )
 from core.errors import InvalidRequestError
 from core.material.transfer import make_transfer_blob
@@ -93,13 +94,16 @@ class Transfers:
         new = replace(new, settings=replace(new.settings, protection=Protection.HSM))
         async with self._vaults.opened(new.group) as keys:
             checked = await self._checked(keys, new.group, content, kind)
-            if checked.problems:
+            blob = checked.blob
+            if blob is None or checked.problems:
                 first = checked.problems[0]
                 problems = [{"code": one.code, "detail": one.detail} for one in checked.problems]
                 raise InvalidRequestError(
                     first.detail, code="transfer_blob_refused", field="blob", facts={"problems": problems}
                 )
-            return await self._new_keys.bring_blob(keys, new, kind, content)
+            # Whatever form it came in, the vault gets it as specified.
+            file = written(blob.kid, blob.ciphertext, blob.generator)
+            return await self._new_keys.bring_blob(keys, new, kind, file)
 
     async def _checked(self, keys: VaultKeys, group: Group, content: bytes, kind: KeyKind | None) -> CheckedBlob:
         try:
@@ -114,7 +118,8 @@ class Transfers:
         _, name, version = kid_parts(blob.kid)
         found = await self._exchange_keys.shown(keys, group, name, version)
         problems += problems_of_key_exchange_key(blob, found, uri, now)
-        if found is not None and kind is not None:
+        # What is no RSA key has no modulus that the ciphertext's length could be compared with.
+        if found is not None and found.n and kind is not None:
             problems += problems_of_target(blob, found.size, kind)
         return CheckedBlob(blob, problems)
 

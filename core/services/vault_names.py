@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from core.domain.groups import Group
-from core.domain.keys import Presence
+from core.domain.keys import GONE, Presence
 from core.domain.summaries import KeySummary, from_entry, group_tree
 from core.errors import ConflictError, NotFoundError, VaultDeniedError
 from core.ports import OrderedIndex, VaultKeys
@@ -39,7 +39,7 @@ class VaultNames:
         known = await self.recorded(group.id, azure_name)
         if await _is_live(keys, azure_name):
             raise taken(known)
-        purge_on = await _soft_deleted(keys, azure_name)
+        purge_on = await _soft_deleted(keys, azure_name, None if reuse_purged else known)
         if purge_on is not None:
             raise soft_deleted(known, purge_on[0])
         if known is not None and known.presence is not Presence.DESTROYED and not reuse_purged:
@@ -55,7 +55,9 @@ def taken(known: KeySummary | None) -> ConflictError:
 
 def being_taken() -> ConflictError:
     """Return the refusal of a name under which another request is making a key."""
-    return _problem(code="key_name_taken", detail="Another request is making a key with this name.", known=None, ways=())
+    return _problem(
+        code="key_name_taken", detail="Another request is making a key with this name.", known=None, ways=()
+    )
 
 
 def soft_deleted(known: KeySummary | None, purge_on: datetime | None) -> ConflictError:
@@ -91,10 +93,13 @@ async def _is_live(keys: VaultKeys, azure_name: str) -> bool:
     return True
 
 
-async def _soft_deleted(keys: VaultKeys, azure_name: str) -> tuple[datetime | None] | None:
+async def _soft_deleted(keys: VaultKeys, azure_name: str, known: KeySummary | None) -> tuple[datetime | None] | None:
     try:
         listed, _ = await keys.get_deleted(azure_name)
-    except (NotFoundError, VaultDeniedError):
-        # Who may not look at deleted keys learns of one by the vault's answer to the request itself.
+    except NotFoundError:
         return None
+    except VaultDeniedError:
+        # Who may not look at deleted keys has the record of the key that was there, or else learns of one by the
+        # vault's answer to the request itself.
+        return (known.scheduled_purge_on,) if known is not None and known.presence not in GONE else None
     return (listed.deletion.scheduled_purge_on if listed.deletion else None,)

@@ -1,7 +1,9 @@
 """Findings on the wire."""
 
 from datetime import datetime
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from core.services.findings import FindingCode
 from functions.models.accounts import GroupId
@@ -14,7 +16,10 @@ SeverityWord = Literal["critical", "warning", "notice"]
 class FindingsQuery(PageQuery):
     """Which findings."""
 
+    severity: SeverityWord | None = None
+    code: FindingCode | None = None
     group: GroupId | None = None
+    key: Annotated[str | None, Field(pattern=r"^key_[a-z2-7]{24}$", description="A key's id.")] = None
 
 
 class FindingAnswer(AnswerModel):

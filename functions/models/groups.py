@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import ConfigDict, Field
 
 from core.domain.connection_drafts import KEEP
+from core.domain.drills import DrillSettings
 from core.domain.group_drafts import GroupChanges, NewGroup
 from core.domain.groups import ConnectionState, EscrowSettings, Group, GroupKind, SyncSchedule
 from core.domain.key_kinds import KeyPolicy
@@ -14,10 +15,12 @@ from core.errors import ConflictError
 from functions.models.base import AnswerModel, Description, Page, RequestModel, Title
 from functions.models.connection_answers import ConnectionAnswer, ReportAnswer, VaultAnswer
 from functions.models.connections import ConnectionModel, ConnectionPatch, ResourceId
+from functions.models.drills import DrillAnswer, DrillModel, LastDrillAnswer
 from functions.models.jobs import ActorAnswer
 
 _SCHEDULE = SyncSchedule()
 _ESCROW = EscrowSettings()
+_DRILL = DrillSettings()
 
 
 class ScheduleModel(RequestModel):
@@ -84,6 +87,7 @@ class GroupDraft(RequestModel):
     schedule: ScheduleModel = ScheduleModel()
     escrow: EscrowModel = EscrowModel()
     key_policy: KeyPolicyModel = KeyPolicyModel()
+    drill: DrillModel = DrillModel()
 
     def new(self) -> NewGroup:
         """Return it for the services."""
@@ -96,6 +100,7 @@ class GroupDraft(RequestModel):
             schedule=self.schedule.applied_to(_SCHEDULE),
             escrow=self.escrow.applied_to(_ESCROW),
             key_policy=self.key_policy.policy(),
+            drill=self.drill.applied_to(_DRILL),
         )
 
 
@@ -109,6 +114,7 @@ class GroupPatch(RequestModel):
     schedule: ScheduleModel | None = None
     escrow: EscrowModel | None = None
     key_policy: KeyPolicyModel | None = None
+    drill: DrillModel | None = None
 
     def changes(self, present: Group) -> GroupChanges:
         """Return the changes of `present` for the services; ConflictError `group_kind`."""
@@ -124,6 +130,7 @@ class GroupPatch(RequestModel):
             schedule=self.schedule.applied_to(present.schedule) if self.schedule else KEEP,
             escrow=self.escrow.applied_to(present.escrow) if self.escrow else KEEP,
             key_policy=self.key_policy.policy() if self.key_policy else KEEP,
+            drill=self.drill.applied_to(present.drill) if self.drill else KEEP,
             vault=self.vault or KEEP,
         )
 
@@ -221,6 +228,9 @@ class GroupAnswer(GroupItem):
     key_policy: KeyPolicyAnswer
     key_label: str
     last_full_sync_on: datetime | None
+    drill: DrillAnswer
+    next_drill_on: datetime | None
+    last_drill: LastDrillAnswer | None
     created_by: ActorAnswer
     created_on: datetime
     updated_on: datetime
@@ -237,6 +247,9 @@ class GroupAnswer(GroupItem):
             key_policy=KeyPolicyAnswer.of(group.key_policy),
             key_label=group.key_label,
             last_full_sync_on=group.last_full_sync_on,
+            drill=DrillAnswer.of(group.drill),
+            next_drill_on=group.next_drill_on,
+            last_drill=LastDrillAnswer.of(group.last_drill) if group.last_drill else None,
             created_by=ActorAnswer.of(group.created_by),
             created_on=group.created_on,
             updated_on=group.updated_on,

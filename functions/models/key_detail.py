@@ -14,8 +14,10 @@ from functions.models.key_parts import (
     CopiedFromAnswer,
     CopyAnswer,
     DriftAnswer,
+    DriftReviewAnswer,
     GenerationAnswer,
     HistoryAnswer,
+    VaultRotationAnswer,
 )
 from functions.models.key_versions import VersionAnswer
 
@@ -57,6 +59,7 @@ class DeactivationAnswer(AnswerModel):
 class KeyAnswer(AnswerModel):
     """A key with everything that is recorded of it. Lists in it are the newest; each has a page of its own.
 
+    `drifted`: there is drift at which nobody has looked. `vault_rotation` is read of keys with material of ours.
     `operations` are those of a key in a vault, `permissions` those of a source key.
     """
 
@@ -96,6 +99,9 @@ class KeyAnswer(AnswerModel):
     escrow_problem: str | None
     drift: tuple[DriftAnswer, ...]
     drift_total: int
+    drifted: bool
+    drift_review: DriftReviewAnswer | None
+    vault_rotation: VaultRotationAnswer | None
     history: tuple[HistoryAnswer, ...]
     history_total: int
 
@@ -141,10 +147,13 @@ class KeyAnswer(AnswerModel):
             ),
             versions_total=len(key.versions),
             escrow=tuple(GenerationAnswer.of(each) for each in reversed(key.escrow)),
-            escrow_pending=_escrow_pending(key),
+            escrow_pending=bool(key.unescrowed),
             escrow_problem=key.escrow_problem,
             drift=tuple(DriftAnswer.of(each) for each in key.drift[::-1][:SHOWN]),
             drift_total=len(key.drift),
+            drifted=key.drifted,
+            drift_review=DriftReviewAnswer.of(key.drift_review) if key.drift_review else None,
+            vault_rotation=VaultRotationAnswer.of(key.vault_rotation) if key.vault_rotation else None,
             history=tuple(HistoryAnswer.of(each) for each in key.history[::-1][:SHOWN]),
             history_total=len(key.history),
         )
@@ -191,6 +200,9 @@ class KeyAnswer(AnswerModel):
             escrow_problem=None,
             drift=(),
             drift_total=0,
+            drifted=False,
+            drift_review=None,
+            vault_rotation=None,
             history=tuple(HistoryAnswer.of(each) for each in key.history[::-1][:SHOWN]),
             history_total=len(key.history),
         )
@@ -201,8 +213,3 @@ def _reason(condition: Condition) -> Literal["disabled", "expired"] | None:
     if condition is Condition.DISABLED:
         return "disabled"
     return "expired" if condition is Condition.EXPIRED else None
-
-
-def _escrow_pending(key: VirtualKey) -> bool:
-    covered = set(key.escrow[-1].versions) if key.escrow else set()
-    return not {version.id for version in key.versions} <= covered

@@ -3,13 +3,17 @@
 from datetime import datetime
 from typing import Self
 
-from core.domain.keys import CopiedFrom, DriftKind, VirtualKey
+from core.domain.drift import DriftKind
+from core.domain.keys import CopiedFrom, VirtualKey
 from functions.models.base import AnswerModel, Page
 from functions.models.jobs import ActorAnswer
 
 
 class GenerationAnswer(AnswerModel):
-    """An escrowed backup; `digest` is the SHA-256 of the entry in the archive, hex."""
+    """An escrowed backup; `digest` is the SHA-256 of the entry in the archive, hex.
+
+    `broken` is the code with which a drill failed on it, null where none did.
+    """
 
     id: str
     archive: str
@@ -18,6 +22,7 @@ class GenerationAnswer(AnswerModel):
     versions: tuple[str, ...]
     created_on: datetime
     verified_on: datetime
+    broken: str | None
 
 
 class GenerationPage(Page[GenerationAnswer]):
@@ -35,6 +40,15 @@ class DriftAnswer(AnswerModel):
     version: str | None
 
 
+class DriftReviewAnswer(AnswerModel):
+    """Who looked at the drift that was observed up to `up_to`, when, and what was noted."""
+
+    on: datetime
+    by: ActorAnswer
+    up_to: datetime
+    note: str
+
+
 class DriftPage(Page[DriftAnswer]):
     """Changes made outside Keysteward, newest first."""
 
@@ -50,6 +64,20 @@ class HistoryAnswer(AnswerModel):
 
 class HistoryPage(Page[HistoryAnswer]):
     """A key's history, newest first."""
+
+
+class VaultRotationAnswer(AnswerModel):
+    """The vault's own rotation policy, as it was read last; not `known` where the vault did not tell.
+
+    Times are ISO 8601 durations.
+    """
+
+    read_on: datetime
+    known: bool
+    rotates: bool
+    rotate_after_creation: str | None
+    rotate_before_expiry: str | None
+    expires_after: str | None
 
 
 class CopiedFromAnswer(AnswerModel):

@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 
 from core.domain.permissions import Permission
-from core.services.findings import Finding, Severity
+from core.services.findings import Finding, FindingFilter, Severity
 from core.wiring import App
 from functions.models.findings import FindingAnswer, FindingPage, FindingsQuery, SeverityWord
 from functions.operations import Answer, Call, Operation
-from functions.paging import encoded
+from functions.paging import opened, sealed
 from functions.visibility import visible_groups
 
 _WORDS: Mapping[Severity, SeverityWord] = {
@@ -15,6 +15,7 @@ _WORDS: Mapping[Severity, SeverityWord] = {
     Severity.WARNING: "warning",
     Severity.NOTICE: "notice",
 }
+_SEVERITIES: Mapping[str, Severity] = {word: severity for severity, word in _WORDS.items()}
 
 
 async def list_findings(app: App, call: Call[None, FindingsQuery]) -> Answer:
@@ -23,9 +24,13 @@ async def list_findings(app: App, call: Call[None, FindingsQuery]) -> Answer:
     if query.group is not None:
         await app.access.require(call.caller, call.account, Permission.FINDING_READ, query.group)
     visible = visible_groups(call.membership, Permission.FINDING_READ)
-    findings, following = await app.findings.page(call.account, group=query.group, after=query.after, limit=query.limit)
-    items = tuple(_shown(finding) for finding in findings if visible is None or finding.group in visible)
-    return Answer(FindingPage(items=items, next=encoded(following)))
+    # A cursor is a finding's position, and that finding may be one of a group that the caller does not see.
+    list_ = f"findings/{query.group or ''}"
+    after = await opened(app.sealer, call.account, list_, query.next)
+    wanted = FindingFilter(_SEVERITIES.get(query.severity or ""), query.code, query.group, query.key)
+    findings, last = await app.findings.page(call.account, wanted, visible=visible, after=after, limit=query.limit)
+    following = await sealed(app.sealer, call.account, list_, last)
+    return Answer(FindingPage(items=tuple(map(_shown, findings)), next=following))
 
 
 def _shown(finding: Finding) -> FindingAnswer:
@@ -52,5 +57,6 @@ OPERATIONS = (
         tag="Findings",
         query=FindingsQuery,
         answer=FindingPage,
+        errors=("group_not_found", "not_permitted"),
     ),
 )

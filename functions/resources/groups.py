@@ -19,6 +19,7 @@ _REACHED = ("vault_unavailable",)
 _CONNECTED = ("connection_invalid", "identity_not_offered")
 _DRAFTED = ("title_invalid", "group_invalid", "schedule_invalid", *_CONNECTED)
 _LINKED = ("not_connected", "vault_not_offered", "vault_already_linked")
+_DRILLED = ("group_unknown", "vault_not_selected", "scratch_own_vault", "scratch_purge_protected", "restore_elsewhere")
 
 
 async def create_group(app: App, call: Call[GroupDraft, NoQuery]) -> Answer:
@@ -26,6 +27,8 @@ async def create_group(app: App, call: Call[GroupDraft, NoQuery]) -> Answer:
     if not call.body.escrow.enabled:
         # Nobody holds a destructive permission on a group that is not there yet.
         raise NotPermittedError(Permission.ESCROW_DISABLE)
+    if call.body.drill.restore_into is not None:
+        await _require_restoring(app, call, call.body.drill.restore_into)
     created = await app.groups.create(call.membership, call.actor, call.body.new())
     location = f"v1/accounts/{call.account}/groups/{created.value.id}"
     return Answer(GroupAnswer.whole(created.value), etag=created.etag, location=location)
@@ -57,6 +60,10 @@ async def update_group(app: App, call: Call[GroupPatch, NoQuery]) -> Answer:
             await _require(app, call, Permission.ESCROW_DISABLE)
     if call.body.key_policy is not None:
         await _require(app, call, Permission.GROUP_POLICY_WRITE)
+    if call.body.drill is not None:
+        await _require(app, call, Permission.KEY_RESTORE)
+        if call.body.drill.restore_into is not None:
+            await _require_restoring(app, call, call.body.drill.restore_into)
     updated = await app.groups.update(call.account, call.group, changes, call.etag)
     return Answer(GroupAnswer.whole(updated.value), etag=updated.etag)
 
@@ -88,6 +95,11 @@ async def _require(app: App, call: Call[GroupPatch, NoQuery], permission: Permis
     return await app.access.require(call.caller, call.account, permission, call.group)
 
 
+async def _require_restoring(app: App, call: Call[object, NoQuery], scratch: str) -> None:
+    """Whoever has keys restored into a group's vault needs the permission to restore there."""
+    await app.access.require(call.caller, call.account, Permission.KEY_RESTORE, scratch)
+
+
 OPERATIONS = (
     Operation(
         name="create_group",
@@ -103,7 +115,7 @@ OPERATIONS = (
         status=201,
         etagged=True,
         located=True,
-        errors=(*_DRAFTED, *_LINKED, *_REACHED),
+        errors=(*_DRAFTED, *_LINKED, *_DRILLED, "group_kind", "group_not_found", *_REACHED),
     ),
     Operation(
         name="list_groups",
@@ -133,7 +145,7 @@ OPERATIONS = (
         route=_ONE,
         summary="Change a group, its connection or its schedules",
         description="A changed connection is tested. `escrow` needs `escrow.update`; ending it `escrow.disable`, too. "
-        "`key_policy` needs `group_policy.write`.",
+        "`key_policy` needs `group_policy.write`; `drill` needs `key.restore`, in the scratch group, too.",
         needs=Permission.GROUP_UPDATE,
         handler=update_group,
         tag=_TAG,
@@ -141,7 +153,7 @@ OPERATIONS = (
         answer=GroupAnswer,
         precondition=Precondition.REQUIRED,
         etagged=True,
-        errors=(*_DRAFTED, "secret_required", "field_fixed", "group_kind", *_REACHED),
+        errors=(*_DRAFTED, *_DRILLED, "secret_required", "field_fixed", "group_kind", *_REACHED),
     ),
     Operation(
         name="delete_group",

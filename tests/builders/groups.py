@@ -11,15 +11,16 @@ from core.domain.connections import CredentialKind
 from core.domain.group_drafts import NewGroup
 from core.domain.groups import Group, GroupKind
 from core.domain.identity_use import ANY, IdentityOffer
-from core.domain.jobs import Job
+from core.domain.jobs import Job, JobKind
 from core.domain.reservations import Reservation
 from core.domain.secrets import SecretText
 from core.ports import Stored
 from core.services.connections import Connections
-from core.services.findings import Findings
+from core.services.drills import Drills
+from core.services.findings import FindingFilter, Findings
 from core.services.groups import Groups
 from core.services.jobs import Jobs
-from core.services.locks import Lock, SyncLocks
+from core.services.locks import GroupLocks, Lock
 from core.services.reservations import Reservations
 from core.services.syncs import Syncs
 from core.services.vault_links import VaultLinks
@@ -64,9 +65,9 @@ class Registry:
         jobs: MemoryCollection[Job] = MemoryCollection()
         locks: MemoryCollection[Lock] = MemoryCollection()
         self.queue = MemoryQueue()
-        self.syncs = Syncs(
-            rows, self.index, Jobs(jobs, self.index, self.queue, clock, {}), SyncLocks(locks, jobs), clock
-        )
+        started = Jobs(jobs, self.index, self.queue, clock, {})
+        self.syncs = Syncs(rows, self.index, started, GroupLocks(locks, jobs), clock)
+        self.drills = Drills(rows, self.index, started, GroupLocks(locks, jobs, JobKind.DRILL), clock)
         self.groups = Groups(
             rows,
             self.index,
@@ -74,6 +75,7 @@ class Registry:
             links=VaultLinks(Reservations(self.names, clock), rows),
             members=self.office.group_members,
             syncs=self.syncs,
+            drills=self.drills,
             clock=clock,
         )
 
@@ -92,5 +94,5 @@ class Registry:
 
     async def found(self) -> set[str]:
         """Codes of the account's findings."""
-        page, _ = await self.findings.page(self.account, group=None, after=None, limit=100)
+        page, _ = await self.findings.page(self.account, FindingFilter())
         return {finding.code.value for finding in page}

@@ -14,20 +14,12 @@ from core.domain.key_kinds import KeyFamily, KeyKind, Protection
 from core.domain.keys import KeyVersion, VirtualKey
 from core.domain.new_keys import KeyNames, KeySettings, NewKey
 from core.domain.source_keys import SourceKey
-from core.domain.summaries import (
-    KeySummary,
-    account_positions,
-    from_entry,
-    group_position,
-    group_tree,
-    summary_of,
-    summary_of_source,
-)
 from core.material.material import KeyMaterial
 from core.ports import VaultKeys
 from core.services.copies import Copies
 from core.services.source_keys import SourceUse
 from tests.builders.keys import ACCOUNT, ALICE, GROUP, NOW
+from tests.builders.lists import check_lists
 from tests.builders.syncs import SyncStage, a_group
 from tests.fakes.vault import FACTS, FakeVault, FakeVaults
 
@@ -141,27 +133,7 @@ class KeyStage(SyncStage):
 
     async def check_lists(self) -> None:
         """Every key is where it belongs in every list, as it is, and nothing else is there."""
-        expected: dict[str, dict[str, KeySummary]] = {}
-        replaced = 0
-        for group in (GROUP, PREMIUM, SOURCES, MORE_SOURCES):
-            summaries = [summary_of(key) for key in await self.virtual_keys(group)]
-            summaries += [summary_of_source(key) for key in await self.source_keys(group)]
-            for summary in summaries:
-                places = account_positions(ACCOUNT, summary)
-                for tree, place in places.items():
-                    expected.setdefault(tree, {})[place] = summary
-                listed = await self.index.get(group_tree(group), group_position(summary))
-                if listed is not None and listed["id"] != summary.id:
-                    listed = await self.index.get(group_tree(group), f"{summary.azure_name.lower()}!{summary.id}")
-                    replaced += 1
-                assert listed is not None, f"{summary.name} is not in its group's list"
-                assert from_entry(listed) == summary
-            assert len(await self._entries(group_tree(group))) == len(summaries)
-        for tree, entries in expected.items():
-            assert await self._entries(tree) == entries, tree
-
-    async def _entries(self, tree: str) -> dict[str, KeySummary]:
-        return {place: from_entry(entry) async for leaf in self.index.leaves(tree) for place, entry in leaf}
+        await check_lists(self, GROUPS)
 
 
 def use_of(key: SourceKey, version: int | None = None) -> SourceUse:

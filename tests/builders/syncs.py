@@ -3,6 +3,7 @@
 from datetime import datetime, timedelta
 
 from core.action_wiring import ActionServices
+from core.care_wiring import CareServices
 from core.domain.clouds import CLOUDS, CloudName
 from core.domain.connections import Connection, Credential, CredentialKind, OpenConnection
 from core.domain.exchange_keys import GroupExchangeKeys
@@ -15,11 +16,12 @@ from core.domain.secrets import SecretBytes
 from core.domain.source_keys import SourceKey
 from core.key_wiring import KeyServices, KeyStores
 from core.ports import Binding, Sealer
+from core.rotation_wiring import RotationServices
 from core.services.escrows import Escrows
 from core.services.findings import Findings
 from core.services.jobs import Jobs, Work
 from core.services.keys import Keys
-from core.services.locks import Lock, SyncLocks
+from core.services.locks import GroupLocks, Lock
 from core.services.materials import SealedMaterial
 from core.services.sync_work import SyncWork
 from core.services.syncs import Syncs
@@ -98,7 +100,7 @@ class SyncStage:
 
     def wire(self) -> None:
         """Make the services anew, as a restarted process does."""
-        self.locks = SyncLocks(self.lock_rows, self.job_rows)
+        self.locks = GroupLocks(self.lock_rows, self.job_rows)
         self.findings = Findings(self.index, self.clock)
         self.escrows = Escrows(self.blobs, self.sealer, self.clock)
         self.keys = Keys(self.key_rows, self.index, self.clock)
@@ -136,17 +138,37 @@ class SyncStage:
             vaults=self.made.vaults,
             records=self.made.records,
             source_records=self.made.source_records,
+            sources=self.made.source_keys,
+            exchange_keys=self.made.exchange_keys,
             escrows=self.escrows,
             names=self.made.names,
             clock=self.clock,
         )
+        self.care = CareServices(
+            self.groups,
+            self.index,
+            locks=self.lock_rows,
+            job_rows=self.job_rows,
+            vaults=self.made.vaults,
+            records=self.made.records,
+            opened=self.acting.opened,
+            escrows=self.escrows,
+            findings=self.findings,
+            clock=self.clock,
+        )
+        self.rotating = RotationServices(self.index, self.made, self.acting, self.clock)
         works: dict[JobKind, Work] = {
             JobKind.SYNC: work,
             JobKind.COPY: self.made.copy_work,
             JobKind.ACTION: self.acting.settling,
+            JobKind.ROTATE: self.rotating.work,
+            JobKind.DRILL: self.care.drill_work,
         }
         self.jobs = Jobs(self.job_rows, self.index, self.queue, self.clock, works)
         self.syncs = Syncs(self.groups, self.index, self.jobs, self.locks, self.clock)
+        self.rotation_jobs = self.rotating.jobs(self.jobs)
+        self.rotation_schedules = self.rotating.schedules(self.rotation_jobs)
+        self.drills = self.care.drills(self.jobs)
 
     async def set_up(self, group: Group | None = None) -> None:
         await self.groups.insert(ACCOUNT, GROUP, group or a_group())

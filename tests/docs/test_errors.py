@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from core.domain.connections import ConnectionCause
 from functions.codes import CODES
 from functions.problems import status_of
-from tests.docs.pages import DOCS, ROOT, anchors, rows, words
+from tests.docs.pages import DOCS, ROOT, anchors, rows, section, words
 
 PAGE = DOCS / "errors.md"
 _NAMES = frozenset({"code", "default_code"})
@@ -38,6 +38,13 @@ def raised() -> set[str]:
     }
 
 
+def problems_of_blobs() -> set[str]:
+    tree = ast.parse((ROOT / "core" / "domain" / "transfer_blobs.py").read_text("utf-8"))
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    made = [call for call in calls if isinstance(call.func, ast.Name) and call.func.id == "BlobProblem"]
+    return {code for call in made for keyword in call.keywords for code in codes_in(keyword)}
+
+
 def documented() -> dict[str, str]:
     """Return each code with the second cell of its row: the status, or in jobs a meaning."""
     found = [(words(cells[0]), cells[1]) for cells in rows(PAGE.read_text("utf-8"))]
@@ -67,3 +74,11 @@ def test_a_problem_type_leads_to_its_row() -> None:
 def test_causes_are_not_errors() -> None:
     both = set(documented()) & {cause.value for cause in ConnectionCause}
     assert both == {"vault_not_found"}
+
+
+def test_problems_of_transfer_blobs_that_are_no_errors_have_a_table_of_their_own() -> None:
+    text = section(PAGE, "## In checks of transfer blobs")
+    problems = problems_of_blobs()
+    assert {"transfer_blob_length", "key_exchange_key_expired", "transfer_blob_kid"} <= problems
+    assert {words(cells[0])[0] for cells in rows(text) if words(cells[0])} == problems - set(CODES)
+    assert problems & set(CODES) <= set(words(text))

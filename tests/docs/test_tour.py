@@ -17,7 +17,7 @@ def tour() -> str:
     return "\n".join(code_blocks(found[1], "sh"))
 
 
-@pytest.mark.skipif(shutil.which("curl") is None, reason="the tour is made of curl calls")
+@pytest.mark.skipif(not all(map(shutil.which, ("curl", "openssl"))), reason="the tour is made of their calls")
 async def test_the_tour_shows_what_the_readme_says(stack: Stack) -> None:
     # The README's first block sets these three: they are the reader's own.
     environment = os.environ | {
@@ -40,3 +40,6 @@ async def test_the_tour_shows_what_the_readme_says(stack: Stack) -> None:
     assert "'counts': {'discovered': 31, 'unchanged': 29, 'soft_deleted': 1, 'updated': 1}" in output
     assert re.search(r'"kind":"enabled",.*"before":"true","after":"false"', output)
     assert re.search(r'card-token-000007".*"state":"soft-deleted"', output)
+    assert re.search(r'"name":"refunds",.*"origin":"native",.*"type":"EC-HSM",.*"curve":"P-384"', output)
+    assert re.search(r"'name': 'master_copy1', 'status': 'done'", output)
+    assert output.splitlines().count("the same") == 2

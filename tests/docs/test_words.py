@@ -9,8 +9,9 @@ from core.adapters.azure.failures import DETAILS
 from core.adapters.storage import CONTAINERS, JOB_QUEUE, TABLES
 from core.domain.accounts import AccountRole, GroupRole
 from core.domain.connections import ConnectionCause
+from core.domain.drift import DriftKind
 from core.domain.jobs import JobStatus
-from core.domain.keys import DriftKind, KeyState
+from core.domain.keys import KeyState
 from core.domain.permissions import TABLE, Effect, Rule
 from core.services.findings import SEVERITIES, FindingCode
 from core.settings import Settings, SettingsError

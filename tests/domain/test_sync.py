@@ -6,7 +6,8 @@ from datetime import timedelta
 import pytest
 
 from core.domain.changes import KEPT_PUBLIC_KEYS
-from core.domain.keys import DriftKind, KeyVersion, Presence, Validity
+from core.domain.drift import DriftKind
+from core.domain.keys import CopiedFrom, CopiedVersion, KeyVersion, Presence, PublicKey, Validity, VirtualKey
 from core.domain.summaries import summary_of
 from core.domain.sync import (
     assemble,
@@ -20,6 +21,7 @@ from core.domain.sync import (
     versions_to_fetch,
 )
 from tests.builders.keys import (
+    ALICE,
     CREATED,
     NOW,
     a_context,
@@ -205,3 +207,84 @@ def test_a_key_with_very_many_versions_keeps_all_thumbprints() -> None:
     assert len(key.versions) == len(versions)
     assert all(version.public_key.thumbprint for version in key.versions)
     assert [version.public_key.n is None for version in key.versions[:6]] == [True] * 5 + [False]
+
+
+def a_copy(*versions: KeyVersion, of: tuple[CopiedVersion, ...]) -> VirtualKey:
+    link = CopiedFrom("grp_sources", "key_source", "master", ALICE, NOW, of)
+    return a_key(*versions, copied_from=link)
+
+
+FIRST = a_version()
+OURS = CopiedVersion(FIRST.id, 1, FIRST.public_key.thumbprint)
+SYMMETRIC = replace(FIRST, type="oct-HSM", public_key=PublicKey())
+
+
+@pytest.mark.parametrize(
+    ("second", "of", "strange"),
+    [
+        # Rotated outside: the vault made new material.
+        (a_version("2" * 32, created=LATER), (OURS,), True),
+        # The source key's material came once more, or another version of it that was copied before.
+        (a_version("2" * 32, created=LATER, public_key=FIRST.public_key), (OURS,), False),
+        (
+            a_version("2" * 32, created=LATER, public_key=PublicKey(thumbprint="of version 2")),
+            (OURS, CopiedVersion("3" * 32, 2, "of version 2")),
+            False,
+        ),
+        # A key without a public key is known by the version that came from the source.
+        (replace(SYMMETRIC, id="2" * 32, created_on=LATER), (CopiedVersion(FIRST.id, 1, None),), True),
+        (
+            replace(SYMMETRIC, id="2" * 32, created_on=LATER),
+            (CopiedVersion(FIRST.id, 1, None), CopiedVersion("2" * 32, 2, None)),
+            False,
+        ),
+    ],
+)
+def test_a_new_version_of_a_copy_that_is_not_its_sources_material_is_drift_of_material(
+    second: KeyVersion, of: tuple[CopiedVersion, ...], strange: bool
+) -> None:
+    first = SYMMETRIC if second.public_key.thumbprint is None else FIRST
+    key = updated(a_context(), a_copy(first, of=of), an_observed(first, second))
+    found = [change for change in key.drift if change.kind is DriftKind.MATERIAL]
+    assert [(change.after, change.version) for change in found] == (
+        [(second.public_key.thumbprint, second.id)] if strange else []
+    )
+    assert key.material_differs is strange
+    assert key.copied_from == a_copy(first, of=of).copied_from
+    # It is said once.
+    again = updated(a_context(job="job_2"), key, an_observed(first, second))
+    assert again.drift == key.drift
+
+
+def test_material_drift_names_the_version_of_the_source_that_was_copied_last() -> None:
+    of = (replace(OURS, thumbprint="older"), replace(OURS, thumbprint="newest"))
+    key = updated(a_context(), a_copy(FIRST, of=of), an_observed(FIRST, a_version("2" * 32, created=LATER)))
+    (change,) = [change for change in key.drift if change.kind is DriftKind.MATERIAL]
+    assert change.before == "newest"
+
+
+def test_a_key_that_is_no_copy_has_no_material_to_drift_from() -> None:
+    key = updated(a_context(), a_key(FIRST), an_observed(FIRST, a_version("2" * 32, created=LATER)))
+    assert [change.kind for change in key.drift] == [DriftKind.NEW_VERSION]
+    assert not key.material_differs
+
+
+@pytest.mark.parametrize("copied", [True, False])
+def test_a_version_whose_public_key_is_another_all_at_once_is_drift_of_material(copied: bool) -> None:
+    other = changed(FIRST, public_key=PublicKey(thumbprint="other"))
+    recorded = a_copy(FIRST, of=(OURS,)) if copied else a_key(FIRST)
+    key = updated(a_context(), recorded, an_observed(other))
+    assert [(c.kind, c.before, c.after) for c in key.drift] == [
+        (DriftKind.MATERIAL, FIRST.public_key.thumbprint, "other")
+    ]
+    assert key.material_differs is copied
+
+
+def test_a_copy_that_is_back_at_its_sources_material_differs_no_more() -> None:
+    second = a_version("2" * 32, created=LATER)
+    strange = updated(a_context(), a_copy(FIRST, of=(OURS,)), an_observed(FIRST, second))
+    assert strange.material_differs
+    third = a_version("3" * 32, created=LATER + timedelta(days=1), public_key=FIRST.public_key)
+    back = updated(a_context(), strange, an_observed(FIRST, second, third))
+    assert not back.material_differs
+    assert [change.kind for change in back.drift].count(DriftKind.MATERIAL) == 1

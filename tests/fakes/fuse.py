@@ -1,11 +1,14 @@
-"""Cuts into work at one of its calls out of the process: before the call or after it, to crash or to do something else.
+"""Cuts into work at one of its calls out of the process, before or after it: to crash, or to do something else.
 
 Whoever counts `at` up from 1 until nothing blows any more has cut at every call.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+import copy
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from typing import Any
+
+type Act = Callable[[], Awaitable[object]]
 
 _ITERATED = frozenset({"leaves", "scan", "names", "list_keys", "list_deleted"})
 
@@ -20,29 +23,35 @@ async def crash() -> None:
 
 
 async def cancel() -> None:
-    """Cancel the work, as a client that goes away or a host that stops does."""
+    """Cancel the work, as a host that stops does."""
     raise asyncio.CancelledError
 
 
 class Fuse:
-    """Counts calls out of the process and blows at one of them; a process that crashed makes no call any more."""
+    """Counts calls out of the process and blows at one of them; a process that crashed makes no call any more.
 
-    def __init__(self, at: int, *, after: bool, act: Callable[[], Awaitable[None]] = crash) -> None:
+    `also` are acts at further calls, before them. `names` are the calls so far.
+    """
+
+    def __init__(self, at: int, *, after: bool, act: Act = crash, also: Mapping[int, Act] | None = None) -> None:
         self.at = at
         self.after = after
-        self.calls = 0
+        self.names: list[str] = []
         self.blew = False
         self._act = act
+        self._also = also or {}
         self._gone = False
 
     def wrap(self, target: object) -> Any:
         return _Fused(self, target)
 
-    async def before_call(self) -> int:
+    async def before_call(self, name: str) -> int:
         if self._gone:
             raise CrashError
-        self.calls += 1
-        number = self.calls
+        self.names.append(name)
+        number = len(self.names)
+        if number in self._also:
+            await self._also[number]()
         if number == self.at and not self.after:
             await self._blow()
         return number
@@ -65,10 +74,10 @@ class _Fused:
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._target, name)
         if name in _ITERATED:
-            return lambda *args, **kwargs: self._iterate(method(*args, **kwargs))
+            return lambda *args, **kwargs: self._iterate(name, method(*args, **kwargs))
 
         async def call(*args: Any, **kwargs: Any) -> Any:
-            number = await self._fuse.before_call()
+            number = await self._fuse.before_call(name)
             try:
                 return await method(*args, **kwargs)
             finally:
@@ -76,27 +85,30 @@ class _Fused:
 
         return call
 
-    async def _iterate(self, items: AsyncIterator[Any]) -> AsyncIterator[Any]:
-        number = await self._fuse.before_call()
+    async def _iterate(self, name: str, items: AsyncIterator[Any]) -> AsyncIterator[Any]:
+        number = await self._fuse.before_call(name)
         async for item in items:
             yield item
         await self._fuse.after_call(number)
 
 
-def put_fuse(stage: Any, fuse: Fuse, names: Iterable[str]) -> dict[str, object]:
-    """Put the fuse into what the stage's services call; return what stood there, for `restart`."""
-    kept: dict[str, object] = {name: getattr(stage, name) for name in names}
+def put_fuse(stage: Any, fuse: Fuse, names: Iterable[str]) -> dict[str, Any]:
+    """Put the fuse between the stage's services and what they call; return what stood there, for `restart`."""
+    kept: dict[str, Any] = {name: getattr(stage, name) for name in names}
     for name, whole in kept.items():
         setattr(stage, name, fuse.wrap(whole))
-    kept["vault"] = stage.vaults.vault
+    kept["vaults"] = stage.vaults
+    stage.vaults = copy.copy(stage.vaults)
     stage.vaults.vault = fuse.wrap(stage.vaults.vault)
+    # A stage with several vaults has them here, by group.
+    if hasattr(stage.vaults, "others"):
+        stage.vaults.others = {group: fuse.wrap(vault) for group, vault in stage.vaults.others.items()}
     stage.wire()
     return kept
 
 
-def restart(stage: Any, kept: dict[str, object]) -> None:
-    """A new process over the same storage and vault."""
-    stage.vaults.vault = kept.pop("vault")
+def restart(stage: Any, kept: Mapping[str, Any]) -> None:
+    """A new process over the same storage and vaults."""
     for name, whole in kept.items():
         setattr(stage, name, whole)
     stage.wire()

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 _SHORTEST = 16
 # Every needle begins with so many bytes; what holds none of these beginnings holds no needle.
 _GRAM = 12
+_PEM_LINE = 48
 _URL_SAFE = bytes.maketrans(b"+/", b"-_")
 
 
@@ -44,12 +45,21 @@ class Ledger:
         return pem
 
     def add_private_key(self, what: str, key: RSAPrivateKey | EllipticCurvePrivateKey) -> None:
-        """Write a private key down: each of its secret numbers (so every DER and JWK of it), and both PEM bodies."""
+        """Write a private key down: each of its secret numbers, so every DER and JWK of it, and a line of both PEMs."""
+        first, *others = (number.to_bytes((number.bit_length() + 7) // 8) for number in _secret_numbers(key))
+        for octets in (first, *others):
+            self.add_bytes(what, octets)
+            self.add(what, str(int.from_bytes(octets)))
         for form in (PrivateFormat.PKCS8, PrivateFormat.TraditionalOpenSSL):
-            self.add_pem(what, key.private_bytes(Encoding.PEM, form, NoEncryption()).decode())
-        for number in _secret_numbers(key):
-            self.add_bytes(what, number.to_bytes((number.bit_length() + 7) // 8))
-            self.add(what, str(number))
+            der = key.private_bytes(Encoding.DER, form, NoEncryption())
+            # Of an EC key most lines are its public half.
+            secret = der.index(first) + len(first) // 2
+            line = der[secret - secret % _PEM_LINE :][:_PEM_LINE]
+            self.add(what, base64.b64encode(line).decode())
+
+    def knows(self, secret: str) -> bool:
+        """Whether a text secret was written down."""
+        return secret.encode() in self._needles.get(secret.encode()[:_GRAM], {})
 
     def found_in(self, content: bytes) -> Iterator[str]:
         """Yield what of it `content` holds."""

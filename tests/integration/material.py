@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 
-from azure.keyvault.keys import KeyVaultKey
+from azure.keyvault.keys import JsonWebKey, KeyVaultKey
 from azure.keyvault.keys.aio import KeyClient
 from azure.keyvault.keys.crypto import EncryptionAlgorithm, SignatureAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -94,8 +94,12 @@ def _made(kind: str, number: int) -> Key:
         # The first octet keeps it from being taken for a text.
         return Key(kind, b"\x80" + secrets.token_bytes(int(which) // 8 - 1))
     option = f"rsa_keygen_bits:{which}" if family == "RSA" else f"ec_paramgen_curve:{OPENSSL_CURVES[which]}"
-    pem = openssl("genpkey", "-algorithm", family, "-pkeyopt", option)
-    return Key(kind, openssl("pkcs8", "-topk8", "-nocrypt", "-outform", "DER", stdin=pem))
+    return Key(kind, read(openssl("genpkey", "-algorithm", family, "-pkeyopt", option).decode()))
+
+
+def read(text: str, *options: str) -> bytes:
+    """Return a private key in PEM as PKCS#8 in DER."""
+    return openssl("pkcs8", "-topk8", "-nocrypt", "-outform", "DER", *options, stdin=text.encode())
 
 
 def pem(key: Key, *options: str) -> str:
@@ -120,6 +124,15 @@ def base64_of(octets: bytes) -> str:
 
 def base64url_of(octets: bytes) -> str:
     return base64.urlsafe_b64encode(octets).rstrip(b"=").decode()
+
+
+def jwk_of(key: Key) -> JsonWebKey:
+    """Return an RSA key for the SDK's import."""
+    assert isinstance(key.private, rsa.RSAPrivateKey)
+    numbers = key.private.private_numbers()
+    members = {"n": numbers.public_numbers.n, "e": numbers.public_numbers.e, "d": numbers.d, "p": numbers.p}
+    members |= {"q": numbers.q, "dp": numbers.dmp1, "dq": numbers.dmq1, "qi": numbers.iqmp}
+    return JsonWebKey(kty="RSA", **{name: n.to_bytes((n.bit_length() + 7) // 8) for name, n in members.items()})
 
 
 #: The ways to write an RSA or EC key in a request: its member `material`.

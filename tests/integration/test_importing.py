@@ -178,7 +178,7 @@ async def test_what_is_wrapped_is_unwrapped_by_a_source_key(places: dict[str, Pl
 
 
 def wrapped_cells() -> Iterator[tuple[str, str, tuple[str, str | None]]]:
-    """Every place and kind, wrapped under an AES key, and under an RSA key with one hash or another."""
+    """Every place and kind, wrapped under an AES key and under an RSA key, with one hash or another."""
     ways = [[(kind, None) for kind in AES], [("RSA 3072", digest) for digest in ("sha1", "sha256", "sha512")]]
     turn = itertools.count()
     for place, kinds in PLACES.items():

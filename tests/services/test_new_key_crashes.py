@@ -3,20 +3,30 @@
 What follows a cut is what follows it in life: the request again, or reconciliation, or a sync that sees the key first.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from itertools import count
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from core.domain.jobs import JobStatus, ResultStatus
 from core.domain.key_kinds import KeyKind
 from core.domain.keys import KeyOrigin, KeyVersion, VirtualKey
 from core.domain.new_keys import KeyNames
 from core.domain.source_keys import MaterialOrigin, SourceKey
-from core.errors import ConflictError, KeystewardError
+from core.errors import (
+    AlreadyExistsError,
+    KeystewardError,
+    StaleWriteError,
+    VaultOutcomeUnknownError,
+    VaultUnavailableError,
+)
 from core.material.exporting import ExportFormat
 from core.services.copies import WantedCopy
 from tests.builders.keys import ACCOUNT, ALICE, GROUP
@@ -35,7 +45,7 @@ from tests.builders.new_keys import (
     only_version,
     use_of,
 )
-from tests.fakes.fuse import CrashError, Fuse, cancel, crash, put_fuse, restart
+from tests.fakes.fuse import CrashError, Fuse, cancel, put_fuse, restart
 from tests.fakes.vault import FakeVault
 from tests.material.keys import a_key as material_of_kind
 
@@ -175,7 +185,7 @@ async def check_copied(stage: KeyStage, made: bool) -> None:
 async def check_export(stage: KeyStage, made: bool) -> None:
     (source,) = await stage.source_keys()
     noted = [entry.event for entry in source.history].count("key.exported")
-    assert noted in ({1, 2, 3} if made else {0, 1})
+    assert noted >= 1 if made else noted <= 1
 
 
 def vault_of(stage: KeyStage, group: str) -> FakeVault:
@@ -283,3 +293,93 @@ async def test_a_crash_at_any_call_loses_nothing_and_makes_nothing_twice(
         if not fuse.blew:
             break
     assert at > 5
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("name", SCENARIOS)
+async def test_a_cancellation_at_any_call_leaves_the_process_able_to_go_on(name: str, after: bool) -> None:
+    scenario = SCENARIOS[name]
+    for at in count(1):
+        stage = KeyStage()
+        await stage.set_up()
+        await scenario.prepare(stage)
+        fuse = Fuse(at, after=after, act=cancel)
+        put_fuse(stage, fuse, STORES)
+        with suppress(asyncio.CancelledError):
+            await scenario.act(stage)
+        blew, fuse.at = fuse.blew, 0
+        await again(stage, scenario)
+        await check(stage, scenario, made=True)
+        if not blew:
+            break
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("name", SCENARIOS)
+async def test_an_error_at_any_call_leaves_a_request_that_can_be_repeated(
+    name: str, after: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("core.services.placements._SECONDS_BETWEEN_LOOKS", 0)
+    scenario = SCENARIOS[name]
+    for at in count(1):
+        stage = KeyStage()
+        await stage.set_up()
+        await scenario.prepare(stage)
+        fuse = Fuse(at, after=after, act=lambda: fail(fuse))  # noqa: B023 - it blows within this round
+        put_fuse(stage, fuse, STORES)
+        with suppress(KeystewardError):
+            await scenario.act(stage)
+        blew, fuse.at = fuse.blew, 0
+        try:
+            await again(stage, scenario)
+            await check(stage, scenario, made=True)
+        except Exception as error:
+            error.add_note(f"at call {at}, {fuse.names[at - 1]}")
+            raise
+        if not blew:
+            break
+
+
+async def fail(fuse: Fuse) -> None:
+    """Fail as what was called fails; after the work, it is the answer that is lost."""
+    name = fuse.names[fuse.at - 1]
+    if name in {"create", "import_key", "import_transfer_blob"}:
+        raise VaultOutcomeUnknownError("no answer")
+    if fuse.after and name == "insert":
+        # The storage SDK repeats what it got no answer to.
+        raise AlreadyExistsError("The record exists already.")
+    if fuse.after and name == "replace":
+        raise StaleWriteError("The record")
+    raise VaultUnavailableError("no answer")
+
+
+STEPS: dict[str, Callable[[KeyStage, Scenario], Awaitable[object]]] = {
+    "request": lambda stage, scenario: scenario.act(stage),
+    "timers": lambda stage, _: settle(stage),
+    "sync": lambda stage, _: stage.sync_all(),
+}
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    name=st.sampled_from(list(SCENARIOS)),
+    cuts=st.lists(st.tuples(st.sampled_from(list(STEPS)), st.integers(1, 60), st.booleans()), min_size=2, max_size=5),
+)
+def test_crashes_one_after_the_other_lose_nothing_and_make_nothing_twice(
+    name: str, cuts: list[tuple[str, int, bool]]
+) -> None:
+    asyncio.run(crash_again_and_again(SCENARIOS[name], cuts))
+
+
+async def crash_again_and_again(scenario: Scenario, cuts: list[tuple[str, int, bool]]) -> None:
+    stage = KeyStage()
+    await stage.set_up()
+    await scenario.prepare(stage)
+    for step, at, after in [("request", cuts[0][1], cuts[0][2]), *cuts[1:]]:
+        kept = put_fuse(stage, Fuse(at, after=after), STORES)
+        with suppress(CrashError):
+            await STEPS[step](stage, scenario)
+        restart(stage, kept)
+        stage.clock.move(timedelta(minutes=6))
+    await again(stage, scenario)
+    await check(stage, scenario, made=True)

@@ -1,7 +1,8 @@
 """A sync is cut at every single call out of the process, before it or after it, and run again: nothing may be lost."""
 
-from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
+from itertools import count
 from typing import Any
 
 import pytest
@@ -9,60 +10,12 @@ import pytest
 from core.domain.jobs import JobStatus
 from core.domain.keys import Presence
 from tests.builders.keys import ACCOUNT, ALICE, CREATED, GROUP, a_deletion, a_version
+from tests.builders.lists import check_lists
 from tests.builders.syncs import SyncStage
+from tests.fakes.fuse import CrashError, Fuse, put_fuse, restart
 from tests.fakes.vault import FakeVault
 
-
-class CrashError(BaseException):
-    """The process is gone; no handler of the product may catch this."""
-
-
-class Fuse:
-    """Counts calls out of the process and blows at one of them."""
-
-    def __init__(self, at: int, *, after: bool) -> None:
-        self.at = at
-        self.after = after
-        self.calls = 0
-
-    def wrap(self, target: object) -> Any:
-        return _Fused(self, target)
-
-    def before_call(self) -> int:
-        self.calls += 1
-        if self.calls == self.at and not self.after:
-            raise CrashError
-        return self.calls
-
-    def after_call(self, number: int) -> None:
-        if number == self.at and self.after:
-            raise CrashError
-
-
-class _Fused:
-    def __init__(self, fuse: Fuse, target: object) -> None:
-        self._fuse = fuse
-        self._target = target
-
-    def __getattr__(self, name: str) -> Any:
-        method = getattr(self._target, name)
-        if name in {"leaves", "scan", "names", "list_keys", "list_deleted"}:
-            return lambda *args, **kwargs: self._iterate(method(*args, **kwargs))
-
-        async def call(*args: Any, **kwargs: Any) -> Any:
-            number = self._fuse.before_call()
-            try:
-                return await method(*args, **kwargs)
-            finally:
-                self._fuse.after_call(number)
-
-        return call
-
-    async def _iterate(self, items: AsyncIterator[Any]) -> AsyncIterator[Any]:
-        number = self._fuse.before_call()
-        async for item in items:
-            yield item
-        self._fuse.after_call(number)
+STORES = ("groups", "job_rows", "key_rows", "lock_rows", "index", "blobs", "queue")
 
 
 def a_vault() -> FakeVault:
@@ -85,25 +38,6 @@ def change(vault: FakeVault) -> None:
     vault.live["key-99"] = [_version(99, 1)]
 
 
-def put_fuse(stage: SyncStage, fuse: Fuse) -> dict[str, object]:
-    names = ("groups", "job_rows", "key_rows", "lock_rows", "index", "blobs", "queue")
-    kept: dict[str, object] = {name: getattr(stage, name) for name in names}
-    for name in names:
-        setattr(stage, name, fuse.wrap(kept[name]))
-    kept["vault"] = stage.vaults.vault
-    stage.vaults.vault = fuse.wrap(stage.vaults.vault)
-    stage.wire()
-    return kept
-
-
-def restart(stage: SyncStage, kept: dict[str, object]) -> None:
-    """A new process over the same storage and vault."""
-    stage.vaults.vault = kept.pop("vault")
-    for name, whole in kept.items():
-        setattr(stage, name, whole)
-    stage.wire()
-
-
 async def prepared() -> SyncStage:
     stage = SyncStage(a_vault())
     await stage.set_up()
@@ -112,11 +46,11 @@ async def prepared() -> SyncStage:
     return stage
 
 
-async def crash_and_recover(at: int, *, after: bool) -> tuple[SyncStage, bool]:
-    """Return the stage after recovery, and whether the fuse blew at all."""
+async def crashed(at: int, *, after: bool) -> tuple[SyncStage, bool]:
+    """Return the stage after the crash, and whether the fuse blew at all."""
     stage = await prepared()
     fuse = Fuse(at, after=after)
-    kept = put_fuse(stage, fuse)
+    kept = put_fuse(stage, fuse, STORES)
     blew = False
     try:
         job = await stage.syncs.start(ACCOUNT, GROUP, mode="changes", actor=ALICE)
@@ -124,6 +58,12 @@ async def crash_and_recover(at: int, *, after: bool) -> tuple[SyncStage, bool]:
     except CrashError:
         blew = True
     restart(stage, kept)
+    return stage, blew
+
+
+async def crash_and_recover(at: int, *, after: bool) -> tuple[SyncStage, bool]:
+    """Return the stage after recovery, and whether the fuse blew at all."""
+    stage, blew = await crashed(at, after=after)
     # The lease of the dead worker runs out, reconciliation sends the message again, and it is delivered twice.
     stage.clock.move(timedelta(minutes=5))
     stage.queue.sent.clear()
@@ -151,6 +91,7 @@ async def check(stage: SyncStage) -> None:
             assert set(manifest.versions) == {version.id for version in key.versions}
     drift = [(name, change.kind.value) for name, key in keys.items() for change in key.drift]
     assert sorted(drift) == [("key-00", "new_version"), ("key-01", "vanished"), ("key-02", "soft_deleted")]
+    await check_lists(stage)
     counts = (await stage.group()).counts
     assert (counts.active, counts.purged, counts.soft_deleted) == (6, 1, 2)
     stage.vault.calls.clear()
@@ -168,3 +109,21 @@ async def test_a_sync_that_is_cut_at_any_call_loses_nothing(after: bool) -> None
         stage, blew = await crash_and_recover(at, after=after)
         await check(stage)
     assert at > 40
+
+
+@pytest.mark.parametrize("after", [False, True])
+async def test_a_key_that_changes_again_after_the_cut_leaves_nothing_in_the_lists(after: bool) -> None:
+    blew = True
+    for at in count(1):
+        stage, blew = await crashed(at, after=after)
+        versions = stage.vault.live["key-00"]
+        versions[-1] = replace(versions[-1], updated_on=CREATED + timedelta(days=9))
+        stage.clock.move(timedelta(minutes=5))
+        await stage.sync()
+        await stage.jobs.reconcile()
+        for message, _ in list(stage.queue.sent):
+            await stage.jobs.run(message["account"], message["job"])
+        await stage.sync()
+        await check_lists(stage)
+        if not blew:
+            break

@@ -8,10 +8,12 @@ from datetime import datetime, timedelta
 import pytest
 
 from core.domain.connections import ConnectionCause, ConnectionReport
+from core.domain.drift import DriftKind
 from core.domain.groups import EscrowSettings, SyncSchedule
 from core.domain.jobs import JobStatus
-from core.domain.keys import DriftKind, KeyState, KeyVersion, Presence, Validity, VirtualKey
+from core.domain.keys import KeyState, KeyVersion, Presence, Validity, VirtualKey
 from core.errors import ConflictError, PolicyViolationError, VaultAnswerError, VaultDeniedError, VaultUnavailableError
+from core.services.findings import FindingFilter
 from core.services.keys import KeyFilter, KeySort, Order
 from core.services.syncs import next_run
 from tests.builders.keys import ACCOUNT, ALICE, CREATED, GROUP, NOW, a_deletion, a_version
@@ -185,11 +187,11 @@ async def test_a_refused_backup_is_a_finding_and_stops_nothing() -> None:
     assert [(error.key, error.code) for error in job.progress.errors] == [("key-0003", "backup_refused")]
     key = (await stage.by_name())["key-0003"]
     assert key.escrow_problem == "backup_refused"
-    findings, _ = await stage.findings.page(ACCOUNT, group=None, after=None, limit=10)
+    findings, _ = await stage.findings.page(ACCOUNT, FindingFilter(), limit=10)
     assert [(finding.code, finding.key) for finding in findings if finding.key] == [("escrow_failed", key.id)]
     stage.vault.before = lambda operation, name: None
     await stage.sync("full")
-    findings, _ = await stage.findings.page(ACCOUNT, group=None, after=None, limit=10)
+    findings, _ = await stage.findings.page(ACCOUNT, FindingFilter(), limit=10)
     assert findings == []
 
 
@@ -249,7 +251,7 @@ async def test_a_denied_list_fails_the_job_and_shows_on_the_group() -> None:
     assert stage.connections.noted[-1].report == group.report
     assert group.last_sync is not None
     assert group.last_sync.status == "failed"
-    findings, _ = await stage.findings.page(ACCOUNT, group=None, after=None, limit=10)
+    findings, _ = await stage.findings.page(ACCOUNT, FindingFilter(), limit=10)
     assert [finding.code for finding in findings] == ["sync_failed"]
 
 
