@@ -13,6 +13,7 @@ from bench.imports import import_time
 from bench.key_pages import key_pages
 from bench.key_read import key_read
 from bench.memory import peak_memory
+from bench.rotations import rotations
 from bench.stage import Stage, staged
 from bench.syncs import syncs
 from local.stack.part import StackError
@@ -23,6 +24,7 @@ _ON_STAGE: Mapping[str, Callable[[Stage], Awaitable[list[Figure]]]] = {
     "sync": syncs,
     "read": key_read,
     "page": key_pages,
+    "rotation": rotations,
     "memory": peak_memory,
 }
 _IMPORT = "import"

@@ -112,9 +112,24 @@ class VaultUnavailableError(KeystewardError):
 
 
 class VaultOutcomeUnknownError(VaultUnavailableError):
-    """A request that must not be sent twice got no answer: the vault may have done it, or may still do it."""
+    """A request that must not be sent twice got no answer that tells: the vault may have done it.
+
+    Unless it was `answered`, if only by a failure, the vault may also do it later.
+    """
 
     default_code = "vault_outcome_unknown"
+
+    def __init__(
+        self,
+        detail: str,
+        *,
+        code: str | None = None,
+        retry_after: timedelta = timedelta(seconds=30),
+        facts: Mapping[str, object] = _NO_FACTS,
+        answered: bool = False,
+    ) -> None:
+        super().__init__(detail, code=code, retry_after=retry_after, facts=facts)
+        self.answered = answered
 
 
 class VaultAnswerError(KeystewardError):

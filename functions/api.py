@@ -18,6 +18,7 @@ from functions.resources import (
     members,
     new_keys,
     platform,
+    rotations,
     transfers,
 )
 
@@ -37,6 +38,7 @@ _RESOURCES: tuple[Operation, ...] = (
     *copies.OPERATIONS,
     *exports.OPERATIONS,
     *transfers.OPERATIONS,
+    *rotations.OPERATIONS,
     *findings.OPERATIONS,
     *platform.OPERATIONS,
 )

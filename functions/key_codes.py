@@ -30,6 +30,9 @@ KEY_CODES: Mapping[str, tuple[type[KeystewardError], str]] = MappingProxyType({
     "release_policy_invalid": (_BAD, "Release policy and `exportable` do not go together, or it is no JSON object."),
     "field_for_other_kind": (_BAD, "The field belongs to keys of the other kind of group."),
 
+    "rotation_invalid": (_BAD, "The members of a rotation do not go together."),
+    "rotation_schedule_invalid": (_BAD, "The schedule cannot be reckoned with, or the key cannot have it."),
+
     "material_encoding_invalid": (_BAD, "The material is not written as it says: base64, hex or PEM."),
     "material_too_large": (_BAD, "The material has more than 64 KiB."),
     "material_corrupt": (_BAD, "The material does not parse: it is damaged, cut off, or followed by something else."),
@@ -62,8 +65,19 @@ KEY_CODES: Mapping[str, tuple[type[KeystewardError], str]] = MappingProxyType({
 
     "escrow_not_found": (NotFoundError, "The key has no such escrow generation."),
     "key_version_not_found": (NotFoundError, "The key has no such version."),
+    "rotation_schedule_not_found": (NotFoundError, "The key has no rotation schedule."),
     "key_exchange_key_not_found": (NotFoundError, "There is no such key exchange key."),
 
+    "version_limit": (_CONFLICT, "The key has as many versions as a managed HSM takes."),
+    "own_material_needed": (_CONFLICT, "The key's material was imported, so no vault can make the next version."),
+    "key_size_unknown": (_CONFLICT, "A vault does not tell the size of a symmetric key: name it."),
+    "key_at_source_version": (_CONFLICT, "The copy is at this version of its source key already."),
+    "release_policy_unknown": (_CONFLICT, "An exportable key takes no material: its release policy is not recorded."),
+    "rotation_unclear": (_CONFLICT, "Of several new versions, any may be the one that was asked for."),
+    "no_source_key": (_CONFLICT, "The key is no copy of a source key, so there is nothing to import again."),
+    "not_a_copy": (_CONFLICT, "The key that is named is no copy, or no copy any more, of the source key."),
+    "schedule_on_copy": (_CONFLICT, "A copy is rotated with its source key, so that is what has a schedule."),
+    "schedule_on_imported": (_CONFLICT, "Imported keys have no schedule: somebody has to bring their new material."),
     "key_display_name_taken": (_CONFLICT, "Another key of the account has the name."),
     "key_name_taken": (_CONFLICT, "The vault has a key of this name; `ways_out` says what can be done."),
     "key_name_soft_deleted": (_CONFLICT, "A soft-deleted key holds the name; `ways_out` says what can be done."),
@@ -97,6 +111,8 @@ KEY_CODES: Mapping[str, tuple[type[KeystewardError], str]] = MappingProxyType({
     "key_managed": (_CONFLICT, "The key belongs to a certificate of the vault, and lives with it."),
     "purge_protected": (_CONFLICT, "The vault has purge protection: it purges by itself, when the retention ends."),
 
+    "rotation_type_mismatch": (_REFUSED, "A new version has another type, or is on another curve, than the key."),
+    "key_type_unknown": (_REFUSED, "Keys of this type are not known here."),
     "key_not_allowed": (_REFUSED, "The target does not take such a key; `violations` names every reason."),
     "vault_refused": (_REFUSED, "The vault finds something wrong in the request; `azure_code` is its word for it."),
 

@@ -39,10 +39,16 @@ def revised(key: VirtualKey, listed: ListedKey, version: KeyVersion, now: dateti
     return replace(key, versions=versions, fingerprint=shown, observed_on=now)
 
 
+def overlaid(key: VirtualKey, versions: tuple[KeyVersion, ...]) -> VirtualKey:
+    """Return the record with versions that the vault has beside those that are recorded."""
+    return replace(key, versions=within_row(_overlaid(key.versions, versions))) if versions else key
+
+
 def added(key: VirtualKey, listed: ListedKey, version: KeyVersion, now: datetime) -> VirtualKey:
     """Return the record with a version that the vault made; one that it has already is taken over as it is now."""
     others = (one for one in key.versions if one.id != version.id)
-    versions = tuple(sorted((*others, version), key=_by_age))
+    # Times are in seconds, and a version that was just made is the newest.
+    versions = tuple(sorted((*others, version), key=lambda one: one.created_on))
     return revised(replace(key, versions=within_row(versions)), listed, version, now)
 
 
@@ -84,8 +90,4 @@ def _still(deactivation: Deactivation | None, versions: tuple[KeyVersion, ...]) 
 
 def _overlaid(recorded: tuple[KeyVersion, ...], observed: tuple[KeyVersion, ...]) -> tuple[KeyVersion, ...]:
     merged = {version.id: version for version in (*recorded, *observed)}
-    return tuple(sorted(merged.values(), key=_by_age))
-
-
-def _by_age(version: KeyVersion) -> tuple[datetime, str]:
-    return version.created_on, version.id
+    return tuple(sorted(merged.values(), key=lambda version: version.created_on))

@@ -13,6 +13,8 @@ from core.domain.new_keys import NewVersion
 
 #: A request lives for 230 s at most; what is older and still open was left over.
 LEFT_OVER_AFTER = timedelta(minutes=5)
+#: What a vault has not carried out by then, it never will. Requests wait for their answers half as long.
+MAY_ARRIVE_FOR = timedelta(minutes=1)
 #: An intent that the vault shows nothing of by then was never carried out.
 GIVEN_UP_AFTER = timedelta(hours=1)
 #: As long as an answer under an idempotency key.
@@ -24,7 +26,8 @@ class Intent:
     """One new key in a vault, under way or (`key` set) done.
 
     Its name was found free in the vault before it was stored. `new` is what the vault is asked for, `thumbprint` the
-    public key's where the material is ours; `event` is what the key's history is going to say.
+    public key's where the material is ours; `event` is what the key's history is going to say. `sent_on` is when
+    its request was sent, or was given up on without an answer; None once the vault answered that it was not done.
     """
 
     id: str
@@ -41,10 +44,17 @@ class Intent:
     copied_from: CopiedFrom | None = None
     key: str | None = None
     ended_on: datetime | None = None
+    sent_on: datetime | None = None
 
     def done(self, key: str, now: datetime) -> "Intent":
         """Return the intent with its outcome."""
         return replace(self, key=key, ended_on=now)
+
+    def may_arrive_for(self, now: datetime) -> timedelta:
+        """Return for how long yet the vault may carry out a request that got no answer; 0 where it will not."""
+        left = self.sent_on + MAY_ARRIVE_FOR - now if self.sent_on else timedelta(0)
+        # Clocks of two processes differ by moments; what lies further ahead is from before a clock was turned back.
+        return timedelta(0) if left > 2 * MAY_ARRIVE_FOR else min(max(left, timedelta(0)), MAY_ARRIVE_FOR)
 
 
 def is_expected(intent: Intent, version: KeyVersion) -> bool:

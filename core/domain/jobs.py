@@ -109,7 +109,9 @@ class TargetResult:
 
     def given_up(self) -> "TargetResult":
         """Return the result when its job ended: what was not done by then failed."""
-        return self if self.settled else replace(self, status=ResultStatus.FAILED, code=self.code or "target_not_tried")
+        if self.settled:
+            return self
+        return replace(self, status=ResultStatus.FAILED, code="target_not_tried" if self.code is None else self.code)
 
 
 @dataclass(frozen=True, slots=True)

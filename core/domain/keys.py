@@ -1,7 +1,7 @@
 """Keys as recorded: virtual keys, which a vault holds, and what they share with source keys; and the state at a time.
 
 Invariants: `recorded` is our copy, `observed` is what the vault said; a state is derived at a time and never stored;
-versions are ordered by creation (then id), oldest first, and numbered from 1.
+versions are ordered by creation (then by when they were recorded), oldest first, and numbered from 1.
 """
 
 from dataclasses import dataclass
@@ -268,8 +268,8 @@ class VirtualKey:
 
     @property
     def material_differs(self) -> bool:
-        """Whether a copy's current version is not material of its source key."""
-        if self.copied_from is None or self.current is None:
+        """Whether the current version of a copy, as long as its vault has it, is not material of its source key."""
+        if self.copied_from is None or self.current is None or self.presence in GONE:
             return False
         return not self.copied_from.has(self.current)
 

@@ -66,9 +66,16 @@ def is_unchanged(recorded: KeySummary, listed: ListedKey, *, escrow: bool) -> bo
 
 
 def versions_to_fetch(recorded: VirtualKey | None, listed: Iterable[ListedVersion]) -> list[str]:
-    """Return the versions whose details are unknown or older than the list's."""
-    known = {version.id: version.updated_on for version in recorded.versions} if recorded else {}
-    return [version.id for version in listed if known.get(version.id) != version.updated_on]
+    """Return the versions whose details are unknown, or not those of the list.
+
+    A vault's times are whole seconds, so what a list shows is compared beside the time of the last change.
+    """
+    known = {version.id: _listed(version) for version in recorded.versions} if recorded else {}
+    return [version.id for version in listed if known.get(version.id) != _listed(version)]
+
+
+def _listed(version: KeyVersion | ListedVersion) -> tuple[object, ...]:
+    return version.updated_on, version.validity, version.tags
 
 
 def assemble(
@@ -76,11 +83,13 @@ def assemble(
 ) -> tuple[KeyVersion, ...]:
     """Return all versions, oldest first, from what is recorded and what was fetched anew.
 
-    Vaults list versions in the order of their ids, so the order is made here.
+    Vaults list versions in the order of their ids, so the order is made here. Times are in seconds: of versions from
+    the same second, those that were recorded first come first.
     """
     known = {version.id: version for version in recorded.versions} if recorded else {}
-    versions = [fetched.get(version.id) or known[version.id] for version in listed]
-    return tuple(sorted(versions, key=lambda version: (version.created_on, version.id)))
+    versions = {version.id: fetched.get(version.id) or known[version.id] for version in listed}
+    met = [*(id_ for id_ in known if id_ in versions), *sorted(versions.keys() - known.keys())]
+    return tuple(sorted((versions[id_] for id_ in met), key=lambda version: version.created_on))
 
 
 def key_id(group: str, observed: ObservedKey) -> str:

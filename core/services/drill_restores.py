@@ -2,11 +2,13 @@
 
 Invariants: which keys they are is in the job before any is restored; the outcome of each is noted before its copy is
 cleared, so that a vault that deletes slowly makes no second restore of one; a cancellation stops none in the middle.
+A worker that lost the job writes down again what it may have restored since.
 """
 
+import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from core.concurrency import each
 from core.domain.connections import VaultFacts, VaultType
@@ -17,13 +19,22 @@ from core.errors import ConflictError, IntegrityError, KeystewardError, NotFound
 from core.ports import VaultKeys
 from core.services.escrow_checks import EscrowChecks
 from core.services.group_vaults import GroupVaults
-from core.services.job_runs import JobCancelledError, Run, with_error
+from core.services.job_runs import JobCancelledError, LeaseLostError, Run, with_error
 from core.services.key_records import KeyRecords
 from core.services.restoring import check_place
+from core.services.scratch_copies import ScratchCopy
 from core.services.scratch_restores import ScratchRestores
 
 _AT_ONCE = 4
 _BROKEN = frozenset({"restore_incomplete", "restore_differs"})
+
+
+@dataclass(slots=True)
+class _Attempt:
+    """One try of one target: with its copy as soon as that is written down."""
+
+    target: TargetResult
+    copy: ScratchCopy | None = None
 
 
 class DrillRestores:
@@ -81,22 +92,34 @@ class DrillRestores:
 
     async def _settle(self, run: Run, keys: VaultKeys, scratch: Group, number: int) -> VaultUnavailableError | None:
         """Restore and compare one key, note that, and clear it; return the error for which to try again."""
-        target = run.job.results[number]
+        attempt = _Attempt(run.job.results[number])
         try:
-            await self._prove(run, keys, scratch, target)
+            await _note(run, number, *await self._outcome(run, keys, scratch, attempt))
         except VaultUnavailableError as error:
             # What became of the restore shows after a while: the next try clears it first.
             return error
+        except (LeaseLostError, asyncio.CancelledError):
+            if attempt.copy is not None:
+                await self._scratch.open_again(attempt.copy)
+            raise
+        return await self._clear(run, keys, attempt.target)
+
+    async def _outcome(
+        self, run: Run, keys: VaultKeys, scratch: Group, attempt: _Attempt
+    ) -> tuple[TargetResult, JobError | None]:
+        target = attempt.target
+        try:
+            await self._prove(run, keys, scratch, attempt)
+        except VaultUnavailableError:
+            raise
         except KeystewardError as error:
             failed = replace(target, status=ResultStatus.FAILED, code=error.code, detail=error.detail)
-            await _note(run, number, failed, JobError(error.code, error.detail, target.name))
-        else:
-            await _note(run, number, replace(target, status=ResultStatus.DONE))
-        return await self._clear(run, keys, target)
+            return failed, JobError(error.code, error.detail, target.name)
+        return replace(target, status=ResultStatus.DONE), None
 
-    async def _prove(self, run: Run, keys: VaultKeys, scratch: Group, target: TargetResult) -> None:
+    async def _prove(self, run: Run, keys: VaultKeys, scratch: Group, attempt: _Attempt) -> None:
+        target, vault = attempt.target, vault_of(scratch)
         key = (await self._records.get(run.job.account, run.job.group or "", target.key or "")).value
-        vault = vault_of(scratch)
         try:
             opened = await self._checks.open(key)
             if opened is None:
@@ -104,9 +127,9 @@ class DrillRestores:
             key = opened.key
             check_place(opened.manifest, vault)
             if not is_restorable(key.versions, vault):
-                detail = "A standard vault takes no HSM-protected keys."
-                raise ConflictError(detail, code="restore_elsewhere")
-            await self._scratch.prove(run, keys, scratch, opened)
+                raise ConflictError("A standard vault takes no HSM-protected keys.", code="restore_elsewhere")
+            attempt.copy = await self._scratch.begin(run.job.id, keys, scratch, opened)
+            await self._scratch.prove(run, keys, attempt.copy, opened)
         except KeystewardError as error:
             if _is_broken(error, vault):
                 await self._checks.note_broken(key, error)

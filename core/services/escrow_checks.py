@@ -109,7 +109,7 @@ class EscrowChecks:
         lacking = key.unescrowed if key.presence is Presence.SOFT_DELETED else overdue(key, self._clock.now())
         if not lacking:
             return Checked(key, opened=True)
-        stale = JobError(FindingCode.ESCROW_STALE.value, _STALE.format(len(lacking)), key.azure_name)
+        stale = JobError("escrow_stale", _STALE.format(len(lacking)), key.azure_name)
         return Checked(key, opened=True, error=stale)
 
     async def _mark(self, key: VirtualKey, broken: str | None) -> VirtualKey:

@@ -30,7 +30,7 @@ class FindingCode(StrEnum):
     DELETED_WITHOUT_ESCROW = "deleted_without_escrow"
     MATERIAL_DRIFT = "material_drift"
     ESCROW_BROKEN = "escrow_broken"
-    ESCROW_MISSING = "escrow_missing"
+    NOT_ESCROWED = "not_escrowed"
     ESCROW_STALE = "escrow_stale"
     SCRATCH_COPY_LEFT = "scratch_copy_left"
     DRILL_FAILED = "drill_failed"
@@ -53,7 +53,7 @@ SEVERITIES: Mapping[FindingCode, Severity] = {
     FindingCode.DELETED_WITHOUT_ESCROW: Severity.CRITICAL,
     FindingCode.MATERIAL_DRIFT: Severity.CRITICAL,
     FindingCode.ESCROW_BROKEN: Severity.CRITICAL,
-    FindingCode.ESCROW_MISSING: Severity.CRITICAL,
+    FindingCode.NOT_ESCROWED: Severity.CRITICAL,
     FindingCode.ESCROW_STALE: Severity.WARNING,
     FindingCode.SCRATCH_COPY_LEFT: Severity.WARNING,
     FindingCode.DRILL_FAILED: Severity.WARNING,
@@ -79,7 +79,7 @@ ADVICE: Mapping[FindingCode, str] = {
     "key's material.",
     FindingCode.ESCROW_BROKEN: "Sync: a live key is escrowed anew. Of a deleted one, restore an older generation, and "
     "find out what happened to the storage.",
-    FindingCode.ESCROW_MISSING: "Sync, and read the job's errors: the group's identity may lack the permission to back "
+    FindingCode.NOT_ESCROWED: "Sync, and read the job's errors: the group's identity may lack the permission to back "
     "up.",
     FindingCode.ESCROW_STALE: "Sync, and read the job's errors: the escrow lacks the key's newest versions.",
     FindingCode.SCRATCH_COPY_LEFT: "Let the scratch group's identity delete and purge; Keysteward keeps trying. Or "

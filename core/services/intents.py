@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from core.domain.intents import GIVEN_UP_AFTER, KEPT_FOR, LEFT_OVER_AFTER, Intent
@@ -35,6 +36,26 @@ class Intents:
             # Or it was this very write, repeated because its answer was lost.
             if await self.find(intent.account, intent.id) != intent:
                 raise ConflictError("The same request is being worked on.", code="request_in_progress") from None
+
+    async def note_sent(self, intent: Intent) -> Intent:
+        """Note that the request is sent again; StaleWriteError where the intent is not what it was when it was found.
+
+        So of two that found it at once, one sends.
+        """
+        stored = await self._intents.get(intent.account, intent.id)
+        if stored is None or stored.value != intent:
+            raise StaleWriteError("The request")
+        sent = replace(intent, sent_on=self._clock.now())
+        return (await self._intents.replace(intent.account, intent.id, sent, stored.etag)).value
+
+    async def note_end(self, intent: Intent, unanswered_on: datetime | None) -> None:
+        """Note when a request was given up on, or (None) that the vault answered it without doing it."""
+        stored = await self._intents.get(intent.account, intent.id)
+        # Where somebody else goes on with the intent, theirs counts.
+        if stored is not None and stored.value == intent:
+            with suppress(StaleWriteError):
+                ended = replace(intent, sent_on=unanswered_on)
+                await self._intents.replace(intent.account, intent.id, ended, stored.etag)
 
     async def close(self, intent: Intent, key: str) -> None:
         """Note the outcome."""

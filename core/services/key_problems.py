@@ -44,7 +44,7 @@ def escrow_problems(key: VirtualKey, escrow: EscrowSettings, now: datetime) -> d
     """Return what is wrong with a key's escrow being there: a detail, or None for what is not wrong."""
     late = len(overdue(key, now)) if escrow.enabled else 0
     return {
-        FindingCode.ESCROW_MISSING: _MISSING.format(key.azure_name) if late and not key.escrow else None,
+        FindingCode.NOT_ESCROWED: _MISSING.format(key.azure_name) if late and not key.escrow else None,
         FindingCode.ESCROW_STALE: _STALE.format(key.azure_name, late) if late and key.escrow else None,
     }
 

@@ -4,9 +4,9 @@ The order is what makes it safe: the name is found free, the intent is stored, t
 is recorded, the intent is closed. Whoever comes later with the same request, or reconciliation, finds the intent and
 asks the vault what became of it.
 
-Invariants: no request that makes a version is sent before the vault was asked what became of an earlier one of the same
-intent; an intent ends when its key is recorded, with both ends of its link if it is a copy, or when nothing can come of
-it any more.
+Invariants: no request that makes a version is sent while an earlier one of the same intent may yet be carried out, nor
+before the vault was asked what became of it; an intent ends when its key is recorded, with both ends of its link if it
+is a copy, or when nothing can come of it any more.
 """
 
 import asyncio
@@ -145,13 +145,19 @@ class Placements:
         seen = await self._look(keys, intent)
         if seen is not None:
             return await self._concluded(keys, group, await self._names.kept(intent, group), seen)
+        wait = intent.may_arrive_for(self._clock.now())
+        if wait:
+            raise VaultOutcomeUnknownError(
+                "The vault may still carry out the request whose answer was lost.", retry_after=wait
+            )
         await self._names.claim(intent)
+        intent = await self._intents.note_sent(intent)
         seen = await self._sent(keys, intent, send, first=False)
         return await self._concluded(keys, group, intent, seen)
 
     async def _prepared(self, keys: VaultKeys, placement: Placement) -> Intent:
         """Take the names and write the intent down."""
-        request, group = placement.request, placement.request.group
+        request, group, now = placement.request, placement.request.group, self._clock.now()
         intent = Intent(
             id=request.request,
             account=group.account,
@@ -162,7 +168,8 @@ class Placements:
             origin=placement.origin,
             event=placement.event,
             actor=request.actor,
-            started_on=self._clock.now(),
+            started_on=now,
+            sent_on=now,
             thumbprint=placement.thumbprint,
             copied_from=placement.copied_from,
         )
@@ -183,6 +190,8 @@ class Placements:
         try:
             return await send(keys)
         except (VaultOutcomeUnknownError, VaultAnswerError) as lost:
+            unanswered = isinstance(lost, VaultOutcomeUnknownError) and not lost.answered
+            await self._intents.note_end(intent, self._clock.now() if unanswered else None)
             for look in range(_LOOKS):
                 await asyncio.sleep(_SECONDS_BETWEEN_LOOKS if look else 0)
                 try:
@@ -197,8 +206,7 @@ class Placements:
             raise
         except KeystewardError as error:
             # Whatever else it was, nothing was made: not by this request, but perhaps by an earlier one.
-            if first:
-                await self._abandon(intent)
+            await (self._abandon(intent) if first else self._intents.note_end(intent, None))
             raise await self._named(intent, error) from None
 
     async def _named(self, intent: Intent, error: KeystewardError) -> KeystewardError:

@@ -42,17 +42,21 @@ class ScratchRestores:
         self._locks = locks
         self._findings = findings
 
-    async def prove(self, run: Run, keys: VaultKeys, scratch: Group, opened: Opened) -> None:
+    async def begin(self, job: str, keys: VaultKeys, scratch: Group, opened: Opened) -> ScratchCopy:
+        """Write a copy down that is about to be restored; ConflictError `key_name_taken`."""
+        copy = self._copies.draft(job, opened.key, scratch.id, opened.manifest.versions)
+        if (await look(keys, copy))[0] is not Seen.NOTHING:
+            raise _taken()
+        await self._copies.open(copy)
+        return copy
+
+    async def prove(self, run: Run, keys: VaultKeys, copy: ScratchCopy, opened: Opened) -> None:
         """Restore a key and compare it. Its copy is to be cleared afterwards, whatever this raises.
 
         Raises ConflictError `key_name_taken`; VaultAnswerError `restore_refused`, `restore_incomplete`,
         `restore_differs`; StillWorkingError; and the errors of the vault.
         """
-        copy = self._copies.draft(run.job.id, opened.key, scratch.id, opened.manifest.versions)
-        if (await look(keys, copy))[0] is not Seen.NOTHING:
-            raise _taken()
-        await self._copies.open(copy)
-        await awaited(lambda: self._unsynced(scratch), IN_JOB)
+        await awaited(lambda: self._unsynced(copy.scratch), IN_JOB)
         # Whoever lost the lease must not restore what another worker has cleared.
         await run.renew()
         await awaited(lambda: self._restored(keys, copy, opened.backup), IN_JOB)
@@ -62,10 +66,17 @@ class ScratchRestores:
         check_proof(opened.key, opened.manifest, observed)
 
     async def clear_of(self, job: str, keys: VaultKeys, key: str | None = None) -> None:
-        """Clear the copies of one drill, or that of one key; StillWorkingError and the errors of `clear`."""
+        """Delete, purge and forget the copies of a drill that are written down, or that of one key.
+
+        Raises StillWorkingError and the errors of `scratch_copies.clear`.
+        """
         for copy in await self._copies.of_job(job):
             if key in {None, copy.key}:
-                await self._cleared(keys, copy, IN_JOB)
+                await self._clear(keys, copy, IN_JOB)
+
+    async def open_again(self, copy: ScratchCopy) -> None:
+        """Write a copy down that another worker may have seen cleared before it was there."""
+        await self._copies.touch(copy)
 
     async def has_any(self, job: str) -> bool:
         """Whether copies of a drill are left."""
@@ -100,14 +111,14 @@ class ScratchRestores:
 
     async def _try_to_clear(self, keys: VaultKeys, copy: ScratchCopy) -> bool:
         try:
-            await self._cleared(keys, copy, IN_REQUEST)
+            await self._clear(keys, copy, IN_REQUEST)
         except KeystewardError as error:
             _log.warning("scratch copy not cleared", extra={"key": copy.key, "code": error.code})
             await self._raise(copy)
             return False
         return True
 
-    async def _cleared(self, keys: VaultKeys, copy: ScratchCopy, seconds: float) -> None:
+    async def _clear(self, keys: VaultKeys, copy: ScratchCopy, seconds: float) -> None:
         await clear(keys, self._copies, copy, seconds)
         await self._findings.settle(copy.account, {}, {_about(copy)})
         await self._copies.close(copy)
@@ -115,9 +126,9 @@ class ScratchRestores:
     async def _raise(self, copy: ScratchCopy) -> None:
         await self._findings.settle(copy.account, {_about(copy): _LEFT.format(copy.azure_name, copy.scratch)})
 
-    async def _unsynced(self, scratch: Group) -> bool | None:
+    async def _unsynced(self, scratch: str) -> bool | None:
         """A sync that starts from now on finds the copy in the list, and passes it by; one that runs does not."""
-        return True if await self._locks.holder(scratch.id) is None else None
+        return True if await self._locks.holder(scratch) is None else None
 
     async def _restored(self, keys: VaultKeys, copy: ScratchCopy, backup: SecretBytes) -> bool | None:
         seen, _ = await look(keys, copy)

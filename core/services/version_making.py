@@ -10,10 +10,11 @@ is the one unknown version that was asked for; whatever is cut off after the vau
 import asyncio
 from collections.abc import Container
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from core.domain.changes import overlaid
 from core.domain.groups import Group
-from core.domain.keys import CopiedTo, KeyClass, VirtualKey
+from core.domain.keys import CopiedTo, KeyClass, KeyVersion, VirtualKey
 from core.domain.new_keys import VersionChanges
 from core.domain.pending_actions import LEFT_OVER_AFTER, AskedVersion, KeyAction, PendingAction
 from core.domain.rotations import made_among, version_made_by, with_made
@@ -188,13 +189,18 @@ class VersionMaking:
         if pending is None or pending.asked is None:
             return begun
         listed, version = await _dated(keys, begun, pending.asked, seen)
-        now = self._clock.now()
-        shown = with_made(begun, pending, listed, version, now)
-        escrow = await self._escrows.make(keys, group, shown, pending.id)
+        now, others = self._clock.now(), await self._others(keys, begun, version.id)
+
+        def with_version(present: VirtualKey) -> VirtualKey:
+            seen = with_made(overlaid(present, others or ()), pending, listed, version, now)
+            # Where nobody could look, the next sync does, whatever its list shows.
+            return seen if others is not None else replace(seen, fingerprint="")
+
+        escrow = await self._escrows.make(keys, group, with_version(begun), pending.id)
         await self._link(group, begun, pending)
 
         def made(present: VirtualKey) -> VirtualKey:
-            return escrow.recorded(with_made(present, pending, listed, version, now), pending.actor, now)
+            return escrow.recorded(with_version(present), pending.actor, now)
 
         key = await self._actions.conclude(begun, made, detail=version.id)
         await self._escrows.prune(escrow)
@@ -202,6 +208,17 @@ class VersionMaking:
         if pending.asked.retire is not None and not pending.asked.grace:
             await self._retirements.try_now(KeyRef(key.account, key.group, key.id), KeyClass.VIRTUAL)
         return key
+
+    async def _others(self, keys: VaultKeys, begun: VirtualKey, ours: str) -> tuple[KeyVersion, ...] | None:
+        """Return other versions that came meanwhile: a vault's list hides them behind ours. None: nobody could look."""
+        known = {version.id for version in begun.versions} | {ours}
+        try:
+            if {version.id for version in await keys.list_versions(begun.azure_name)} <= known:
+                return ()
+            observed = await self._refresh.observe(keys, begun)
+        except KeystewardError:
+            return None
+        return tuple(version for version in observed.versions if version.id not in known) if observed else None
 
     async def _link(self, group: Group, key: VirtualKey, pending: PendingAction) -> None:
         """Have the source key show at which version its copy is, and an earlier one forget it."""

@@ -48,12 +48,16 @@ class ProgressAnswer(AnswerModel):
 
 
 class TargetResultAnswer(AnswerModel):
-    """What became of one target of a job: the key there or, with `code`, why there is none (yet, while pending)."""
+    """What became of one target of a job: the key there or, with `code`, why there is none (yet, while pending).
+
+    `version` is the new one of a rotation: Azure's id or, of a source key, its number.
+    """
 
     group: str
     name: str
     status: ResultStatus
     key: str | None
+    version: str | None
     code: str | None
     detail: str
 

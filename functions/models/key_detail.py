@@ -20,6 +20,7 @@ from functions.models.key_parts import (
     VaultRotationAnswer,
 )
 from functions.models.key_versions import VersionAnswer
+from functions.models.rotations import RetirementAnswer, RotationScheduleAnswer
 
 #: How many of the newest versions, drifts, copies and history entries a detail holds; the rest has lists of its own.
 SHOWN = 50
@@ -102,6 +103,8 @@ class KeyAnswer(AnswerModel):
     drifted: bool
     drift_review: DriftReviewAnswer | None
     vault_rotation: VaultRotationAnswer | None
+    rotation_schedule: RotationScheduleAnswer | None
+    retirements: tuple[RetirementAnswer, ...]
     history: tuple[HistoryAnswer, ...]
     history_total: int
 
@@ -154,6 +157,8 @@ class KeyAnswer(AnswerModel):
             drifted=key.drifted,
             drift_review=DriftReviewAnswer.of(key.drift_review) if key.drift_review else None,
             vault_rotation=VaultRotationAnswer.of(key.vault_rotation) if key.vault_rotation else None,
+            rotation_schedule=RotationScheduleAnswer.shown(key.schedule) if key.schedule else None,
+            retirements=tuple(RetirementAnswer.of(each) for each in key.retirements),
             history=tuple(HistoryAnswer.of(each) for each in key.history[::-1][:SHOWN]),
             history_total=len(key.history),
         )
@@ -203,6 +208,8 @@ class KeyAnswer(AnswerModel):
             drifted=False,
             drift_review=None,
             vault_rotation=None,
+            rotation_schedule=RotationScheduleAnswer.shown(key.schedule) if key.schedule else None,
+            retirements=tuple(RetirementAnswer.of(each) for each in key.retirements),
             history=tuple(HistoryAnswer.of(each) for each in key.history[::-1][:SHOWN]),
             history_total=len(key.history),
         )

@@ -1,12 +1,8 @@
 """What people do about what a sync found of a key: its drift, and rotation by the vault."""
 
-from core.domain.keys import VirtualKey
 from core.domain.permissions import Permission
-from core.errors import ConflictError
-from core.services.attribute_actions import ActionRequest
-from core.services.opened_keys import KeyRef
 from core.wiring import App
-from functions.found_keys import found_key, shown
+from functions.key_calls import answered, asked_of, ref_of, require_virtual
 from functions.models.base import NoQuery
 from functions.models.key_detail import KeyAnswer
 from functions.models.key_reviews import DriftAcknowledgement
@@ -20,34 +16,19 @@ _ONE = "v1/accounts/{account}/groups/{group}/keys/{key}"
 async def acknowledge_drift(app: App, call: Call[DriftAcknowledgement, NoQuery]) -> Answer:
     """Note that somebody looked at a key's drift."""
     await _require_virtual(app, call)
-    await app.drift_reviews.acknowledge(_ref(call), call.body.note, _asked(call))
-    return await _answered(app, call)
+    await app.drift_reviews.acknowledge(ref_of(call), call.body.note, asked_of(call))
+    return await answered(app, call)
 
 
 async def disable_vault_rotation(app: App, call: Call[None, NoQuery]) -> Answer:
     """Switch the vault's own rotation of a key off."""
     await _require_virtual(app, call)
-    await app.vault_rotations.disable(_ref(call), _asked(call))
-    return await _answered(app, call)
+    await app.vault_rotations.disable(ref_of(call), asked_of(call))
+    return await answered(app, call)
 
 
 async def _require_virtual(app: App, call: Call[object, NoQuery]) -> None:
-    """Raise ConflictError `virtual_key_only` for a source key: it is not in a vault."""
-    if not isinstance((await found_key(app, call)).key, VirtualKey):
-        raise ConflictError("A source key is in no vault: nobody changes it there.", code="virtual_key_only")
-
-
-async def _answered(app: App, call: Call[object, NoQuery]) -> Answer:
-    found = await found_key(app, call)
-    return Answer(shown(found, app.clock.now()), etag=found.etag)
-
-
-def _ref(call: Call[object, NoQuery]) -> KeyRef:
-    return KeyRef(call.account, call.group, call.path["key"])
-
-
-def _asked(call: Call[object, NoQuery]) -> ActionRequest:
-    return ActionRequest(call.request_id, call.actor, call.etag)
+    await require_virtual(app, call, "A source key is in no vault: nobody changes it there.")
 
 
 OPERATIONS = (

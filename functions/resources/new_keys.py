@@ -14,7 +14,7 @@ from functions.operations import Answer, Call, Operation, Precondition, Upload
 
 _TAG = "New keys"
 _ROUTE = "v1/accounts/{account}/groups/{group}/keys"
-_UPLOAD = Upload("material.value", {"material.encoding": "base64"})
+UPLOAD = Upload("material.value", {"material.encoding": "base64"})
 #: What any way of making a key may answer.
 NAMED = (
     "key_name_invalid", "azure_name_invalid", "key_display_name_taken", "key_name_taken", "key_name_soft_deleted",
@@ -50,7 +50,7 @@ async def create_key(app: App, call: Call[NewKeyBody, NoQuery]) -> Answer:
 async def import_key(app: App, call: Call[ImportBody, NoQuery]) -> Answer:
     """Import a key."""
     group = (await app.groups.get(call.account, call.group)).value
-    await _require_unwrapping(app, call, call.body.material)
+    await require_unwrapping(app, call, call.body.material)
     new = call.body.new(call.request_id, group, call.actor)
     with await app.given_keys.read(call.account, call.body.given()) as material:
         made = await app.new_keys.bring(new, material)
@@ -62,7 +62,7 @@ async def add_key_version(app: App, call: Call[VersionBody, NoQuery]) -> Answer:
     key = source_key(await found_key(app, call))
     material = None
     if call.body.material is not None:
-        await _require_unwrapping(app, call, call.body.material)
+        await require_unwrapping(app, call, call.body.material)
         expected = Expected(key.kind.family, key.kind.size, key.kind.curve)
         material = await app.given_keys.read(call.account, call.body.material.given(expected))
     version = NewSourceVersion(call.request_id, material, call.body.validity(), call.actor)
@@ -78,7 +78,7 @@ async def answered(app: App, made: VirtualKey | SourceKey) -> Answer:
     return Answer(shown(found, app.clock.now()), etag=found.etag, location=location)
 
 
-async def _require_unwrapping[Body](app: App, call: Call[Body, NoQuery], material: MaterialModel) -> None:
+async def require_unwrapping[Body](app: App, call: Call[Body, NoQuery], material: MaterialModel) -> None:
     """Whoever has a key unwrapped needs the permission for it where that key is."""
     if material.unwrap is not None:
         await app.access.require(call.caller, call.account, Permission.KEY_TRANSFER, material.unwrap.group)
@@ -114,7 +114,7 @@ OPERATIONS = (
         handler=import_key,
         tag=_TAG,
         body=ImportBody,
-        upload=_UPLOAD,
+        upload=UPLOAD,
         answer=KeyAnswer,
         status=201,
         etagged=True,
@@ -126,13 +126,14 @@ OPERATIONS = (
         method="POST",
         route=f"{_ROUTE}/{{key}}/versions",
         summary="Give a source key a new version, generated or imported",
-        description="Its copies stay at the version that they have.",
+        description="Its copies stay at the version that they have, and so does the previous version: `rotate_key` has "
+        "more to offer.",
         needs=Permission.KEY_ROTATE,
         handler=add_key_version,
         tag=_TAG,
         body=VersionBody,
         body_optional=True,
-        upload=_UPLOAD,
+        upload=UPLOAD,
         answer=KeyAnswer,
         precondition=Precondition.OPTIONAL,
         etagged=True,

@@ -35,7 +35,7 @@ class TwoVaults(FakeVaults):
         async def opened() -> AsyncIterator[VaultKeys]:
             if self.error is not None:
                 raise self.error
-            yield self.others.get(group, self.vault)
+            yield self.others[SCRATCH] if vault.name == "scratch" else self.vault
 
         return opened()
 
@@ -44,15 +44,16 @@ class TwoVaults(FakeVaults):
         return replace(facts, purge_protection=self.protected) if facts.name == "scratch" else facts
 
 
+SCRATCH_FACTS = replace(
+    FACTS,
+    resource_id=FACTS.resource_id.replace("payments", "scratch"),
+    name="scratch",
+    uri="https://scratch.vault.azure.net",
+)
+
+
 def a_scratch_group(**facts: Any) -> Group:
-    vault = replace(
-        FACTS,
-        resource_id=FACTS.resource_id.replace("payments", "scratch"),
-        name="scratch",
-        uri="https://scratch.vault.azure.net",
-        **facts,
-    )
-    return replace(a_group(), id=SCRATCH, title="Scratch", vault=vault)
+    return replace(a_group(), id=SCRATCH, title="Scratch", vault=replace(SCRATCH_FACTS, **facts))
 
 
 class DrillStage(SyncStage):

@@ -11,13 +11,13 @@ from core.domain.connections import OpenConnection, VaultFacts, VaultType
 from core.domain.groups import EscrowSettings, Group, GroupKind
 from core.domain.jobs import Job
 from core.domain.key_kinds import KeyFamily, KeyKind, Protection
-from core.domain.keys import KeyVersion, VirtualKey
+from core.domain.keys import KeyVersion, Validity, VirtualKey
 from core.domain.new_keys import KeyNames, KeySettings, NewKey
 from core.domain.source_keys import SourceKey
 from core.material.material import KeyMaterial
 from core.ports import VaultKeys
 from core.services.copies import Copies
-from core.services.source_keys import SourceUse
+from core.services.source_keys import NewSourceVersion, SourceUse
 from tests.builders.keys import ACCOUNT, ALICE, GROUP, NOW
 from tests.builders.lists import check_lists
 from tests.builders.syncs import SyncStage, a_group
@@ -121,6 +121,11 @@ class KeyStage(SyncStage):
         made = await self.made.new_keys.generate(new, kind)
         assert isinstance(made, SourceKey)
         return made
+
+    async def another_version(self, key: SourceKey) -> SourceKey:
+        """Have a version generated."""
+        new = NewSourceVersion(f"int_version_{len(key.versions)}_{key.id}", None, Validity(), ALICE)
+        return (await self.made.source_keys.add_version(ACCOUNT, key.group, key.id, new)).value
 
     async def material_of(self, key: SourceKey, permission: str = "export") -> KeyMaterial:
         """Return a source key's material, or fail as its use fails."""

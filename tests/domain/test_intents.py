@@ -83,6 +83,28 @@ def test_dates_are_the_same_in_any_time_zone() -> None:
     assert is_expected(an_intent(new), utc)
 
 
+@pytest.mark.parametrize(
+    ("ago", "left"),
+    [
+        (None, 0),
+        (0, 60),
+        (1, 59),
+        (59, 1),
+        (60, 0),
+        (3600, 0),
+        # The clock of the process that sent it is ahead of ours.
+        (-2, 60),
+        (-60, 60),
+        # It was turned back.
+        (-61, 0),
+        (-86_400, 0),
+    ],
+)
+def test_a_request_may_arrive_for_a_minute_after_it_was_given_up_on(ago: int | None, left: int) -> None:
+    intent = an_intent(sent_on=None if ago is None else NOW - timedelta(seconds=ago))
+    assert intent.may_arrive_for(NOW) == timedelta(seconds=left)
+
+
 def test_an_intent_that_is_done_says_when_and_what_came_of_it() -> None:
     done = an_intent().done("key_1", NOW + timedelta(seconds=5))
     assert (done.key, done.ended_on) == ("key_1", NOW + timedelta(seconds=5))

@@ -26,6 +26,8 @@ class Recorder:
             "syncs": ("schedule_due",),
             "jobs": ("reconcile", "run", "poisoned"),
             "idempotency": ("expire",),
+            "drills": ("schedule_due",),
+            "expiring_keys": ("find",),
         }
         for service, methods in named.items():
             setattr(self, service, SimpleNamespace(**{name: self._method(name) for name in methods}))
@@ -54,6 +56,8 @@ def functions_of(blueprint: func.Blueprint) -> dict[str, func.Function]:
         ("schedule_syncs", "schedule_due"),
         ("reconcile_jobs", "reconcile"),
         ("expire_idempotency", "expire"),
+        ("drill_escrow", "schedule_due"),
+        ("find_expiring_keys", "find"),
     ],
 )
 async def test_a_tick_is_one_call(name: str, called: str) -> None:

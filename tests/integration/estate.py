@@ -16,7 +16,7 @@ from tests.integration.azure import CHANGING, HSM_ROLES, Azure, Vault
 from tests.integration.client import Api, Json, Reply
 from tests.integration.ledger import Ledger
 
-#: No sync by the clock: a test that moves it shall not wake the groups of all tests before it.
+#: No sync and no drill by the clock: a test that moves it shall not wake the groups of all tests before it.
 PAUSED = {"paused": True}
 _JOB_SECONDS = 60.0
 _POLL_SECONDS = 0.05
@@ -109,12 +109,13 @@ class Estate:
         return self.site.bearer(api_key).within(f"accounts/{self.account}/")
 
     async def group(self, **members: Any) -> Json:
-        """Create an Azure group that does not sync by itself."""
+        """Create an Azure group that neither syncs nor drills by itself."""
         body = {
             "kind": "azure",
             "title": "A vault",
             "connection": self.azure.connection(),
             "schedule": PAUSED,
+            "drill": PAUSED,
             **members,
         }
         created: Json = await self.api.post("groups", body)

@@ -95,7 +95,8 @@ async def _imports(estate: Estate, heard: Overheard, source: str) -> None:
     async with asyncio.TaskGroup() as playing:
         for number, group in enumerate(groups):
             path, named = f"groups/{group}/keys/import", "name" if group == source else "azure_name"
-            materials = [write(_key(estate, RSA if at == number else EC)) for at, write in enumerate(FORMS.values())]
+            forms = list(FORMS.values())[: None if number < len(groups) // 2 else 2]
+            materials = [write(_key(estate, RSA if at == number % 2 else EC)) for at, write in enumerate(forms)]
             materials += [{"value": base64_of(under_aes), "unwrap": wrapping[AES]}]
             materials += [{"value": base64_of(under_rsa), "unwrap": wrapping[RSA]}]
             for at, material in enumerate(materials):

@@ -1,6 +1,6 @@
 """New keys while vaults throttle, fail, cut connections or deny: a repetition never makes a second version."""
 
-import itertools
+import asyncio
 from dataclasses import dataclass
 
 from tests.integration.azure import Vault
@@ -10,11 +10,12 @@ from tests.integration.faulty_vaults import in_each
 from tests.integration.material import a_key, base64_of
 
 UNKNOWN = "vault_outcome_unknown"
+#: In so many seconds a vault has carried out a request whose answer was lost, or never will.
+ARRIVED_AFTER = 60
 BUSY: Json = {"kind": "respond", "status": 503, "code": "Busy", "headers": {"Retry-After": "90"}}
 #: What befalls the request that makes the key, and how it is answered at first: None where it succeeds all the same.
 FAULTS: dict[str, tuple[Json, str | None]] = {
     "done, and cut": ({"kind": "cut_after"}, None),
-    "cut": ({"kind": "cut"}, UNKNOWN),
     "unavailable": ({"kind": "respond", "status": 503}, UNKNOWN),
     "broken": ({"kind": "respond", "status": 500}, UNKNOWN),
     "timed out": ({"kind": "respond", "status": 408}, UNKNOWN),
@@ -73,10 +74,40 @@ async def assert_made_once(estate: Estate, vault: Vault, group: str, key: Json) 
 
 
 async def test_a_request_that_is_repeated_makes_one_version(site: Site) -> None:
-    lost = [fault for fault in FAULTS if "cut" in fault]
-    await in_each(
-        site, repeated, [*itertools.product(["generated"], FAULTS), *itertools.product(["imported", "wrapped"], lost)]
-    )
+    others = [(way, "done, and cut") for way in ("imported", "wrapped")]
+    await in_each(site, repeated, [*(("generated", fault) for fault in FAULTS), *others])
+
+
+async def test_a_request_whose_connection_was_cut_is_not_sent_again_while_it_may_arrive(site: Site) -> None:
+    cases = [(way, await site.estate()) for way in WAYS]
+    cut = await asyncio.gather(*(cut_off(estate, way) for way, estate in cases))
+    async with site.product_clock(ARRIVED_AFTER):
+        await asyncio.gather(
+            *(sent_again(estate, way, *place) for (way, estate), place in zip(cases, cut, strict=True))
+        )
+
+
+async def cut_off(estate: Estate, way: str) -> tuple[Vault, str]:
+    made = WAYS[way]
+    vault, group = await made.group(estate)
+    async with estate.azure.fault(vault, {"kind": "cut"}, operation=made.operation, count=1):
+        assert_may_yet_arrive(await made.send(estate, group))
+    asked = (await estate.azure.requests(vault))[made.operation]
+    assert_may_yet_arrive(await made.send(estate, group))
+    assert (await estate.azure.requests(vault))[made.operation] == asked
+    return vault, group
+
+
+async def sent_again(estate: Estate, way: str, vault: Vault, group: str) -> None:
+    reply = await WAYS[way].send(estate, group)
+    assert reply.status == 201, (way, reply.content)
+    await assert_made_once(estate, vault, group, reply.json)
+
+
+def assert_may_yet_arrive(reply: Reply) -> None:
+    """Check the answer to a request that the vault may have carried out, or may yet carry out."""
+    assert (reply.status, reply.json["code"]) == (503, UNKNOWN)
+    assert 0 < int(reply.headers["Retry-After"]) <= ARRIVED_AFTER
 
 
 async def repeated(estate: Estate, way: str, fault: str) -> None:

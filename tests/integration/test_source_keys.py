@@ -194,6 +194,17 @@ async def test_an_export_needs_the_callers_permission_and_the_keys(estate: Estat
     await estate.api.refused("POST", off_path, {"format": "pem"}, status=409, code="key_not_active")
 
 
+async def test_a_virtual_key_gives_nothing_away(estate: Estate) -> None:
+    _, group = await estate.vault_group()
+    await estate.allow_export(group)
+    key = await estate.api.post(f"groups/{group}/keys", {"azure_name": "k", "type": "EC"})
+    path = f"groups/{group}/keys/{key['id']}"
+    requests = {"export": {"format": "pem"}, "versions": {}, "copies": {"targets": [{"group": group}]}}
+    for part, body in requests.items():
+        await estate.api.refused("POST", f"{path}/{part}", body, status=409, code="virtual_key")
+    await estate.api.refused("GET", f"{path}/copies", status=409, code="virtual_key")
+
+
 async def test_versions_are_generated_and_imported(estate: Estate) -> None:
     group, ledger = await estate.source_group(), estate.site.ledger
     await estate.allow_export(group)

@@ -1,5 +1,7 @@
-"""A drill with a real restore is cut at every call out of the process, before it or after it: no copy stays unnoticed."""
+"""A drill with a real restore, cut at every call out of the process, before it or after: no copy stays unnoticed."""
 
+import asyncio
+import copy
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import timedelta
@@ -26,8 +28,8 @@ type Aftermath = Callable[[DrillStage, Job | None], Awaitable[None]]
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(waiting, "_FIRST_PAUSE", 0.0)
     monkeypatch.setattr(waiting, "_LONGEST_PAUSE", 0.0)
-    monkeypatch.setattr(scratch_restores, "IN_JOB", 0.02)
-    monkeypatch.setattr(scratch_restores, "IN_REQUEST", 0.02)
+    monkeypatch.setattr(scratch_restores, "IN_JOB", 5.0)
+    monkeypatch.setattr(scratch_restores, "IN_REQUEST", 5.0)
 
 
 async def prepared() -> DrillStage:
@@ -53,11 +55,12 @@ async def another_worker(stage: DrillStage, job: Job | None) -> None:
     job = await the_drill(stage)
     if job is not None:
         assert job.status is JobStatus.SUCCEEDED, job
-        assert job.progress.counts == {"opened": 3, "verified": 3, "restored": 2}
-        assert job.progress.done == 5
+        restored = int(job.options["restores"])
+        assert job.progress.counts == {"opened": 3, "verified": 3, "restored": restored}
+        assert job.progress.done == 3 + restored
         last = (await stage.group()).last_drill
         assert last is not None
-        assert (last.job, last.restored) == (job.id, 2)
+        assert (last.job, last.restored) == (job.id, restored)
 
 
 async def nobody(stage: DrillStage, job: Job | None) -> None:
@@ -145,4 +148,29 @@ async def test_a_vault_whose_answer_is_lost_at_any_call_leaves_nothing(after: bo
         await check(stage)
         if not met:
             assert at > 10
+            return
+
+
+@pytest.mark.parametrize("after", [False, True])
+async def test_a_worker_that_wakes_up_after_another_took_over_leaves_nothing(after: bool) -> None:
+    for at in count(1):
+        stage = await prepared()
+        job = await stage.drills.start(ACCOUNT, GROUP, DrillOrder(restore_into=SCRATCH), ALICE)
+        other = copy.copy(stage)
+        other.wire()
+        takeovers: list[asyncio.Task[None]] = []
+
+        async def take_over(other: DrillStage = other, takeovers: list[asyncio.Task[None]] = takeovers) -> None:
+            # A task of its own: what the sleeping worker cancels is its own work.
+            takeovers.append(asyncio.create_task(another_worker(other, None)))
+            await asyncio.wait(takeovers)
+
+        fuse = Fuse(at, after=after, act=take_over)
+        kept = put_fuse(stage, fuse, STORES)
+        await stage.jobs.run(ACCOUNT, job.id)
+        restart(stage, kept)
+        await asyncio.gather(*takeovers)
+        await check(stage)
+        if not fuse.blew:
+            assert at > 40
             return

@@ -30,8 +30,8 @@ DAY = timedelta(days=1)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(waiting, "_FIRST_PAUSE", 0.001)
     monkeypatch.setattr(waiting, "_LONGEST_PAUSE", 0.01)
-    monkeypatch.setattr(scratch_restores, "IN_JOB", 0.1)
-    monkeypatch.setattr(scratch_restores, "IN_REQUEST", 0.1)
+    monkeypatch.setattr(scratch_restores, "IN_JOB", 0.6)
+    monkeypatch.setattr(scratch_restores, "IN_REQUEST", 0.6)
 
 
 async def synced(count: int = 3, **scratch: object) -> DrillStage:
@@ -156,7 +156,7 @@ async def test_escrow_that_is_missing_or_stale_for_more_than_a_day_is_found() ->
     assert job.progress.counts == {"opened": 2, "verified": 1, "missing": 1, "failed": 1}
     assert [(error.key, error.code) for error in job.progress.errors] == [("key-001", "escrow_stale")]
     found = {finding.code: finding.key for finding in await stage.found() if finding.key}
-    assert found == {FindingCode.ESCROW_MISSING: keys["key-000"].id, FindingCode.ESCROW_STALE: keys["key-001"].id}
+    assert found == {FindingCode.NOT_ESCROWED: keys["key-000"].id, FindingCode.ESCROW_STALE: keys["key-001"].id}
     stage.vault.live["key-001"].append(late)
     await stage.sync()
     await stage.drill()
@@ -413,7 +413,7 @@ async def test_protection_that_is_turned_on_meanwhile_fails_the_drill_before_it_
     assert (last.status, last.verified) == ("failed", 2)
 
 
-# --- what is left in the scratch vault ---------------------------------------------------------------------------------
+# --- what is left in the scratch vault -------------------------------------------------------------------------------
 
 
 async def test_a_copy_that_cannot_be_purged_is_a_finding_until_it_can() -> None:

@@ -276,9 +276,7 @@ async def check(stage: KeyStage, scenario: Scenario, *, made: bool) -> None:
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("recovery", RECOVERIES)
 @pytest.mark.parametrize("name", SCENARIOS)
-async def test_a_crash_at_any_call_loses_nothing_and_makes_nothing_twice(
-    name: str, recovery: str, after: bool
-) -> None:
+async def test_a_crash_at_any_call_loses_nothing_and_makes_nothing_twice(name: str, recovery: str, after: bool) -> None:
     scenario = SCENARIOS[name]
     for at in count(1):
         fuse = Fuse(at, after=after)

@@ -14,7 +14,7 @@ import pytest
 
 from core.domain.keys import KeyOrigin
 from core.domain.new_keys import NewVersion
-from core.errors import ConflictError
+from core.errors import KeystewardError, VaultOutcomeUnknownError
 from tests.builders.keys import ACCOUNT, ALICE, GROUP
 from tests.builders.new_keys import EC, PREMIUM, RSA, SOURCES, STORES, KeyStage, hardware, only_version
 from tests.fakes.fuse import CrashError, Fuse, put_fuse, restart
@@ -22,6 +22,9 @@ from tests.material.keys import a_key as material_of_kind
 
 type Act = Callable[[KeyStage], Awaitable[object]]
 AZURE_NAME = "card-key"
+REFUSED_TO_ITS_TWIN = {
+    "request_in_progress", "stale_write", "vault_outcome_unknown", "key_name_taken", "key_display_name_taken",
+}  # fmt: skip
 BEFORE_AND_AFTER = pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 
 
@@ -39,7 +42,7 @@ class Outcome:
 async def tried(act: Awaitable[object]) -> object:
     try:
         return await act
-    except ConflictError as error:
+    except KeystewardError as error:
         return error.code
 
 
@@ -169,6 +172,39 @@ async def test_two_requests_for_one_azure_name_make_one_version(after: bool) -> 
         # The name that came to nothing is free again.
         free = {"Other key", "Card key"} - {name}
         await generate("int_3", free.pop(), "another-key", outcome.stage)
+
+
+async def lose(stage: KeyStage) -> None:
+    """The request did not arrive, and cannot any more."""
+
+    def lost(operation: str, name: str) -> None:
+        if operation == "create":
+            raise VaultOutcomeUnknownError("no answer")
+
+    stage.vault.before = lost
+    assert await tried(wanted(stage)) == "vault_outcome_unknown"
+    stage.vault.before = lambda operation, name: None
+    stage.clock.move(timedelta(minutes=1))
+
+
+@BEFORE_AND_AFTER
+@pytest.mark.parametrize("prepare", [None, lose], ids=["anew", "repeated"])
+async def test_one_request_in_two_processes_at_once_makes_one_version(
+    prepare: Act | None, after: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("core.services.placements._SECONDS_BETWEEN_LOOKS", 0)
+    for at in count(1):
+        outcome = await meet(wanted, wanted, at, after=after, prepare=prepare)
+        refused = {one for one in (outcome.first, outcome.second) if isinstance(one, str)}
+        assert refused <= REFUSED_TO_ITS_TWIN
+        assert not outcome.met or len(refused) < 2, f"at call {at}: {refused}"
+        await check_made(outcome.stage)
+        if not outcome.met:
+            break
+        holders = {id_: row.value.holder async for id_, row in outcome.stage.name_rows.scan(ACCOUNT)}
+        assert [holder for id_, holder in holders.items() if id_.startswith("key-")] == ["int_1"]
+        # Whoever was refused finds the key when it comes back.
+        assert await wanted(outcome.stage) == (await outcome.stage.virtual_keys())[0]
 
 
 @BEFORE_AND_AFTER

@@ -27,6 +27,7 @@ from tests.material.keys import a_key as material_of_kind
 
 NAME, AZURE_NAME = "Card key", "card-key"
 UNKNOWN = VaultOutcomeUnknownError("no answer")
+FAILED = VaultOutcomeUnknownError("a failure", answered=True)
 UNUSABLE = VaultAnswerError("half an answer")
 AWAY = VaultUnavailableError("throttled", code="vault_throttled")
 
@@ -188,13 +189,32 @@ async def test_a_key_whose_answer_was_lost_is_found_at_once(stage: KeyStage, err
     assert await stage.open_intents() == 0
 
 
-@pytest.mark.parametrize("error", [UNKNOWN, UNUSABLE])
-async def test_a_request_that_did_not_arrive_makes_one_version_when_it_is_repeated(
+@pytest.mark.parametrize("error", [FAILED, UNUSABLE])
+async def test_a_request_that_was_answered_with_a_failure_is_sent_again_at_once(
     stage: KeyStage, error: KeystewardError
 ) -> None:
     fail(stage.vault, error, "create")
     assert await refusal(stage) is error
     assert await stage.open_intents() == 1
+    key = await generate(stage)
+    assert key.versions == (only_version(stage.vault, AZURE_NAME),)
+    assert await stage.open_intents() == 0
+
+
+async def test_a_request_that_may_yet_arrive_is_not_sent_again_before_it_cannot_any_more(stage: KeyStage) -> None:
+    fail(stage.vault, UNKNOWN, "create")
+    await refusal(stage)
+    stage.clock.move(timedelta(seconds=20))
+    refused = await refusal(stage)
+    assert isinstance(refused, VaultOutcomeUnknownError)
+    assert (refused.code, refused.retry_after) == ("vault_outcome_unknown", timedelta(seconds=40))
+    assert (stage.vault.calls["create"], await stage.open_intents()) == (1, 1)
+    stage.clock.move(timedelta(seconds=40))
+    fail(stage.vault, UNKNOWN, "create")
+    assert await refusal(stage) is UNKNOWN
+    assert stage.vault.calls["create"] == 2
+    assert isinstance(await refusal(stage), VaultOutcomeUnknownError), "the second may yet arrive, too"
+    stage.clock.move(timedelta(minutes=1))
     key = await generate(stage)
     assert key.versions == (only_version(stage.vault, AZURE_NAME),)
     assert await stage.open_intents() == 0
@@ -243,6 +263,7 @@ async def test_a_refusal_of_the_repetition_does_not_forget_the_first_request(
 ) -> None:
     fail(stage.vault, UNKNOWN, "create")
     await refusal(stage)
+    stage.clock.move(timedelta(minutes=1))
     fail(stage.vault, error, "create")
     assert await refusal(stage) is error
     heal(stage.vault)
@@ -426,6 +447,24 @@ async def test_an_archive_that_cannot_be_written_leaves_the_escrow_to_the_next_s
     stage.blobs.create = whole
     await stage.sync_all()
     assert len((await stage.virtual_keys())[0].escrow) == 1
+
+
+async def test_an_escrow_is_recorded_once_though_the_answer_to_the_write_was_lost(stage: KeyStage) -> None:
+    whole, lost = stage.key_rows.write_many, []
+
+    async def losing(group: str, values: dict[str, tuple[VirtualKey, str | None]]) -> set[str]:
+        refused = await whole(group, values)
+        if not lost:
+            # The storage SDK repeats what it got no answer to, and finds its own row.
+            lost.extend(values)
+            return set(values)
+        return refused
+
+    stage.key_rows.write_many = losing
+    key = await generate(stage)
+    assert len(lost) == len(key.escrow) == 1
+    assert [entry.event for entry in key.history] == ["key.created", "key.escrowed"]
+    await stage.escrows.open(key.escrow[0])
 
 
 async def test_a_group_that_escrows_nothing_makes_no_backup() -> None:

@@ -85,7 +85,8 @@ def error_of(refusal: Refusal, request: VaultRequest, vault: VaultFacts) -> Keys
     if refusal.status in {_UNAUTHORIZED, _FORBIDDEN}:
         return _state_of_the_key(refusal, request, vault) or _denied(refusal, request, vault)
     if request.once and may_be_done(refusal.status):
-        return outcome_unknown(request, Failure(ConnectionCause.SERVICE_FAILED, retry_after=refusal.retry_after))
+        failed = Failure(ConnectionCause.SERVICE_FAILED, retry_after=refusal.retry_after)
+        return outcome_unknown(request, failed, answered=True)
     failure = refusal_of(refusal.status, refusal.inner_code, refusal.retry_after)
     if failure is not None:
         return failure.error()
@@ -99,13 +100,14 @@ def key_not_found() -> NotFoundError:
     return NotFoundError("The vault has no such key or version.", code="key_not_found")
 
 
-def outcome_unknown(request: VaultRequest, failure: Failure) -> VaultOutcomeUnknownError:
+def outcome_unknown(request: VaultRequest, failure: Failure, *, answered: bool) -> VaultOutcomeUnknownError:
     """Return the error for a request that is sent once, and whose answer does not tell what became of it."""
     return VaultOutcomeUnknownError(
         "The vault did not say what became of the request. It may have made a version, or may still make it.",
         code="vault_outcome_unknown",
         retry_after=timedelta(seconds=failure.retry_after or 30),
         facts={"cause": failure.cause.value, "operation": request.operation.value},
+        answered=answered,
     )
 
 

@@ -76,7 +76,7 @@ class VaultRequests:
 
 def _failure(request: VaultRequest, error: Exception, sending: Sending) -> KeystewardError:
     if sending.outstanding:
-        return outcome_unknown(request, failure_of(error))
+        return outcome_unknown(request, failure_of(error), answered=False)
     if isinstance(error, DecodeError | RecursionError):
         return key_answers.not_json()
     return failure_of(error).error()
@@ -88,5 +88,5 @@ def _read[T](request: VaultRequest, content: bytes, read: Callable[[bytes], T]) 
     except VaultAnswerError:
         if request.once:
             # An answer that nobody can read is as good as none.
-            raise outcome_unknown(request, Failure(ConnectionCause.SERVICE_FAILED)) from None
+            raise outcome_unknown(request, Failure(ConnectionCause.SERVICE_FAILED), answered=True) from None
         raise
