@@ -69,12 +69,13 @@ class DrillRestores:
     async def restore(self, run: Run, group: Group, into: str) -> None:
         """Settle the job's results that are pending.
 
-        Raises the errors of `check_scratch`; VaultUnavailableError where some have to be tried again.
+        Raises NotFoundError `group_not_found`, the errors of `check_scratch`, and VaultUnavailableError where some have
+        to be tried again.
         """
+        scratch = await self._vaults.group(run.job.account, into)
         pending = [number for number, result in enumerate(run.job.results) if not result.settled]
         if not pending:
             return
-        scratch = await self._vaults.group(run.job.account, into)
         facts = await self._vaults.facts(scratch)
         check_scratch(vault_of(group), facts)
         async with self._vaults.opened(scratch) as keys:

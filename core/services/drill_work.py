@@ -13,7 +13,7 @@ from time import monotonic
 from core.domain.drill_walks import RESTORING, WALKING, DrillWalk
 from core.domain.drills import DrillOrder, LastDrill, is_restorable
 from core.domain.groups import Group, vault_of
-from core.domain.jobs import Job, JobStatus, Progress
+from core.domain.jobs import Job, JobError, JobStatus, Progress
 from core.domain.keys import Presence
 from core.domain.summaries import KeySummary, from_entry, group_tree
 from core.ports import Collection, OrderedIndex
@@ -24,6 +24,8 @@ from core.services.findings import FindingCode, Findings, Subject
 from core.services.group_vaults import GroupVaults
 from core.services.job_runs import Run, with_error
 from core.services.locks import GroupLocks
+
+_NOWHERE = "None of the keys can be restored into the scratch vault."
 
 type _Leaf = tuple[tuple[str, Mapping[str, object]], ...]
 
@@ -131,6 +133,8 @@ class DrillWork:
         def walked(job: Job) -> Job:
             total = job.progress.done + len(results)
             progress = replace(job.progress, phase="restoring" if results else "done", total=total)
+            if order.restore_into is not None and not results and walk.counts.get("verified"):
+                progress = with_error(progress, JobError("restore_elsewhere", _NOWHERE))
             return replace(job.progressed(progress, walk.checkpoint(RESTORING)), results=results)
 
         await run.revise(walked)

@@ -236,11 +236,10 @@ def _position(code: FindingCode, about: Subject) -> str:
 
 def _stretches(wanted: FindingFilter) -> Iterator[tuple[str, str]]:
     """The parts of a tree that can hold wanted findings, in order: positions in [low, high)."""
-    of_code = {SEVERITIES[wanted.code]} if wanted.code else set(Severity)
-    for severity in sorted(of_code & ({wanted.severity} if wanted.severity else set(Severity))):
-        group = f"{wanted.group}/" if wanted.group else ""
-        code = f"{wanted.code.value}/" if wanted.code and wanted.group else ""
-        low = f"{severity.value}/{group}{code}"
+    severities = {SEVERITIES[wanted.code]} if wanted.code else set(Severity)
+    below = "/".join((*filter(None, (wanted.group, wanted.code if wanted.group else None)), ""))
+    for severity in sorted(severities & ({wanted.severity} if wanted.severity else set(Severity))):
+        low = f"{severity.value}/{below}"
         yield low, low + _BEHIND
 
 

@@ -29,7 +29,8 @@ from core.errors import (
 from core.ports import Clock, VaultKeys
 from core.services.attribute_actions import ActionRequest
 from core.services.escrows import Escrows
-from core.services.findings import FindingCode, Findings, Subject
+from core.services.findings import FindingCode, Findings
+from core.services.key_problems import Problems, sync_problems
 from core.services.key_refresh import KeyRefresh
 from core.services.open_actions import OpenActions
 from core.services.opened_keys import KeyRef, OpenedKey
@@ -204,7 +205,10 @@ class VersionMaking:
 
         key = await self._actions.conclude(begun, made, detail=version.id)
         await self._escrows.prune(escrow)
-        await self._findings.settle(key.account, {}, [(FindingCode.ROTATION_FAILED, Subject(key.group, key.id))])
+        problems = Problems()
+        found = {**sync_problems(key, group.escrow, now), FindingCode.ROTATION_FAILED: None}
+        problems.note_all(key, found.items(), known=True)
+        await self._findings.settle(key.account, problems.raised, problems.cleared)
         if pending.asked.retire is not None and not pending.asked.grace:
             await self._retirements.try_now(KeyRef(key.account, key.group, key.id), KeyClass.VIRTUAL)
         return key

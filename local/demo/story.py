@@ -3,7 +3,7 @@
 from time import monotonic
 
 from local.demo import outside
-from local.demo.client import Keysteward
+from local.demo.client import Json, Keysteward
 from local.demo.outside import Clients
 from local.demo.scenes import (
     access,
@@ -13,6 +13,7 @@ from local.demo.scenes import (
     exporting,
     generating,
     importing,
+    life,
     linking,
     people,
     reading,
@@ -41,14 +42,21 @@ async def tell(stage: Stage) -> None:
         await unchanged.count_requests(stage, alice, first)
         await access.read_with_api_key(stage, alice, first)
         await access.refuse_others(stage, bob, groups)
-        await _bring_keys(stage, alice, groups, clients)
+        source, copies = await _bring_keys(stage, alice, groups, clients)
+        await life.rotate_with_copies(stage, alice, source, copies, clients)
+        standard, its_vault = groups[1], clients[groups[1].vault.seeded.name]
+        key = await life.delete_and_recover(stage, alice, standard, its_vault)
+        await life.purge_and_restore(stage, alice, key, its_vault)
+        await life.run_schedule(stage, alice, key, its_vault)
     stage.show.scene("What you have seen")
     stage.seen.append(("All of it", f"in {monotonic() - began:.0f} s, every line checked"))
     stage.show.table(("What", "Seen"), stage.seen)
 
 
-async def _bring_keys(stage: Stage, alice: Keysteward, groups: list[Group], clients: Clients) -> None:
-    """Play the scenes about keys that come into vaults."""
+async def _bring_keys(
+    stage: Stage, alice: Keysteward, groups: list[Group], clients: Clients
+) -> tuple[copying.SourceKey, list[Json]]:
+    """Play the scenes about keys that come into vaults; return a source key and its copies."""
     premium, standard, hsm = groups
     in_premium, in_standard, in_hsm = (clients[group.vault.seeded.name] for group in groups)
     await generating.generate(stage, alice, premium, in_premium)
@@ -61,3 +69,4 @@ async def _bring_keys(stage: Stage, alice: Keysteward, groups: list[Group], clie
     await transferring.bring_a_blob(stage, alice, premium, in_premium)
     await importing.import_into_hsm(stage, alice, hsm, in_hsm)
     await exporting.export_wrapped(stage, alice, source)
+    return source, copies

@@ -15,7 +15,7 @@ from local.demo.__main__ import run
 from local.demo.expect import UnexpectedError, expect
 from local.stack.stack import ROOT
 
-_SCENES = 28
+_SCENES = 32
 
 
 async def _started(temporary: Path) -> asyncio.subprocess.Process:

@@ -25,7 +25,7 @@ DOCUMENT = document(OPERATIONS)
 # These are made of a name (`{parameter}_not_found`) or looked up, not written where they are raised.
 MADE = {
     "missing_field", "unknown_field", "member_not_found", "application_not_found", "principal_not_found",
-    "vault_throttled", "vault_timeout",
+    "vault_throttled", "vault_timeout", "key_live", "key_purged", "key_destroyed",
 }  # fmt: skip
 
 

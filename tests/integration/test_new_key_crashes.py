@@ -40,7 +40,7 @@ async def late(site: Site) -> AsyncIterator[asyncio.Task[None]]:
             answered_late,
             [
                 ("imported", "delay", READ_SECONDS + 1),
-                ("generated", "delay", READ_SECONDS + 4),
+                ("generated", "delay", READ_SECONDS + 8),
                 ("generated", "hang", READ_SECONDS + 10),
             ],
         )

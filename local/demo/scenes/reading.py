@@ -68,7 +68,8 @@ async def list_findings(stage: Stage, alice: Keysteward, groups: list[Group]) ->
     stage.show.table(("Severity", "Finding", "Times", "What to do"), rows)
     deleted = keys_that(lambda seed: seed.state == "soft-deleted")
     wanted = {"deleted_without_escrow": deleted, "no_purge_protection": len(groups), "credential_expiring": 1}
-    expect("findings", dict(counts), wanted)
+    # Those about dates come with an hourly timer, which may tick now or not.
+    expect("findings", {code: count for code, count in counts.items() if not code.startswith("key_expir")}, wanted)
     stage.seen.append(("Findings", ", ".join(f"{count} {code}" for code, count in counts.items())))
 
 
