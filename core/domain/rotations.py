@@ -196,10 +196,13 @@ def with_strangers(key: VirtualKey, pending: PendingAction, ours: str | None, no
     """Return the record with drift for other versions that a sync recorded while the action was pending."""
     came = unknown_versions(pending.asked, key.versions) if pending.asked else ()
     strange = [version.id for version in came if version.id != ours]
+    if not strange:
+        return key
     drift = tuple(Drift(DriftKind.NEW_VERSION, now, pending.id, None, id_, id_) for id_ in strange)
     outside = Actor(ActorKind.OUTSIDE, pending.id, "outside Keysteward")
     entries = (HistoryEntry(now, f"drift.{DriftKind.NEW_VERSION.value}", outside, id_) for id_ in strange)
-    return replace(key, drift=(*key.drift, *drift)[-KEPT_ENTRIES:], history=extended(key.history, *entries))
+    kept = (*key.drift, *drift)[-KEPT_ENTRIES:]
+    return replace(key, drift=kept, history=extended(key.history, *entries), observed_on=now)
 
 
 def retirement_on(asked: AskedVersion, now: datetime) -> datetime | None:

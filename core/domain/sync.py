@@ -101,15 +101,15 @@ def key_id(group: str, observed: ObservedKey) -> str:
 def is_same_key(recorded: VirtualKey, observed: ObservedKey) -> bool:
     """Whether `observed` is the recorded key, and not another one made under its name after a purge.
 
-    A soft-deleted key shows its newest version only, which need not be known yet; its name cannot have been taken
-    by another key without a purge in between.
+    A soft-deleted key shows its newest version only, which need not be known yet, so that a recorded key is believed to
+    be there still. Single versions cannot be deleted: a live key without the recorded key's oldest one is another.
     """
-    if observed.listed.deletion is not None and recorded.presence is not Presence.PURGED:
-        return True
     if recorded.pending is not None and recorded.pending.action is KeyAction.REIMPORT:
         return True
-    known = {version.id for version in recorded.versions}
-    return not known or any(version.id in known for version in observed.versions)
+    seen = {version.id for version in observed.versions}
+    if observed.listed.deletion is not None:
+        return recorded.presence not in GONE or any(version.id in seen for version in recorded.versions)
+    return not recorded.versions or recorded.versions[0].id in seen
 
 
 def discovered(context: SyncContext, observed: ObservedKey) -> VirtualKey:

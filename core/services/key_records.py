@@ -1,8 +1,8 @@
 """Writes the records of virtual keys and keeps the ordered indexes true to them.
 
 Invariants: of two who write one record, the later one decides what lists show, whoever of them places it last; a key
-takes the place of another with its Azure name only when that one is out of the vault, and then moves it. Drift at which
-nobody has looked is a finding, raised and cleared between record and lists: what is cut off there is done again.
+takes the place of another with its Azure name only when that one is out of the vault, and then moves it. What a record
+tells by itself of findings is settled between record and lists: what is cut off there is done again.
 """
 
 from collections.abc import Callable, Iterable
@@ -20,6 +20,9 @@ from core.services.key_places import KeyPlaces, Placing
 _TRIES = 8
 #: A key that is younger than this may be recorded by a sync and by the request that made it at the same moment.
 _YOUNG = timedelta(minutes=15)
+_OF_ESCROW = frozenset(
+    {FindingCode.ESCROW_FAILED, FindingCode.ESCROW_BROKEN, FindingCode.NOT_ESCROWED, FindingCode.ESCROW_STALE}
+)
 _DRIFTED = "The key '{}' was changed outside Keysteward, most recently: {}."
 
 
@@ -27,14 +30,14 @@ _DRIFTED = "The key '{}' was changed outside Keysteward, most recently: {}."
 class KeyChange:
     """A record to write: `before` is its index entry so far, `etag` None for a new row.
 
-    `replaced` marks a purged key whose Azure name another key has taken; `recorded` is that of `Placing`.
+    `replaced` marks a purged key whose Azure name another key has taken; `over` is the record that is written over.
     """
 
     key: VirtualKey
     before: KeySummary | None = None
     etag: str | None = None
     replaced: bool = False
-    recorded: KeySummary | None = None
+    over: VirtualKey | None = None
 
 
 class KeyRecords:
@@ -55,14 +58,16 @@ class KeyRecords:
 
     async def write(self, account: str, group: str, changes: Iterable[KeyChange]) -> set[str]:
         """Write records of one group and index those written; return the ids that were refused as stale or taken."""
-        by_id = {change.key.id: _own(change) for change in changes}
-        if not by_id:
+        wanted = {change.key.id: change for change in changes}
+        if not wanted:
             return set()
+        await self._finish(account, group, wanted.values())
+        by_id = {id_: _own(change) for id_, change in wanted.items()}
         await self._due.plan(change.key for change in by_id.values())
         rows = {id_: (change.key, change.etag) for id_, change in by_id.items()}
         refused = await self.keys.write_many(group, rows)
         written = [change for id_, change in by_id.items() if id_ not in refused]
-        await self._note_drift(account, written)
+        await self._note(account, written)
         await self._places.place(account, group, [_placing(change) for change in written])
         await self._place_moved(account, group, [change.key for change in written if _is_contended(change)])
         return refused
@@ -90,16 +95,33 @@ class KeyRecords:
                 return changed
         raise StaleWriteError("The key")
 
-    async def _note_drift(self, account: str, written: Iterable[KeyChange]) -> None:
+    async def _finish(self, account: str, group: str, changes: Iterable[KeyChange]) -> None:
+        """Have the lists show what is about to be written over, where its own write was cut off before they did."""
+        unfinished = [
+            KeyChange(change.over, change.before, "", change.replaced)
+            for change in changes
+            if change.over is not None and _is_unfinished(change.over, change.before)
+        ]
+        if unfinished:
+            await self._note(account, unfinished)
+            await self._places.place(account, group, [_placing(change) for change in unfinished])
+
+    async def _note(self, account: str, written: Iterable[KeyChange]) -> None:
+        """Settle the findings that a record decides by itself, whoever writes it."""
         raised: dict[tuple[FindingCode, Subject], str] = {}
         cleared: set[tuple[FindingCode, Subject]] = set()
         for change in written:
-            key, listed = change.key, change.before is not None and change.before.drifted
-            about = (FindingCode.DRIFT, Subject(key.group, key.id))
-            if listed and not key.drifted:
-                cleared.add(about)
-            elif key.drifted and (not listed or key.drift[-1].observed_on == key.observed_on):
-                raised[about] = _DRIFTED.format(key.name, key.drift[-1].kind.value)
+            key, before = change.key, change.before
+            subject, listed = Subject(key.group, key.id), before is not None and before.drifted
+            if key.drifted and (not listed or key.drift[-1].observed_on == key.observed_on):
+                raised[FindingCode.DRIFT, subject] = _DRIFTED.format(key.name, key.drift[-1].kind.value)
+            elif listed and not key.drifted:
+                cleared.add((FindingCode.DRIFT, subject))
+            if before is not None and before.escrow_pending and not key.unescrowed:
+                cleared |= {(code, subject) for code in _OF_ESCROW}
+            if key.presence is Presence.DESTROYED:
+                # Nothing can be done about it any more, but to look at its drift.
+                cleared |= {(code, subject) for code in FindingCode if code is not FindingCode.DRIFT}
         await self._findings.settle(account, raised, cleared)
 
     async def _change(self, group: str, changed: VirtualKey, stored: Stored[VirtualKey] | None) -> KeyChange:
@@ -112,7 +134,7 @@ class KeyRecords:
             await self._make_way(changed.account, group, holder)
             replaced = False
         before = await self._places.among_replaced(group, recorded) if replaced else holder
-        return KeyChange(changed, before, stored.etag, replaced, recorded)
+        return KeyChange(changed, before, stored.etag, replaced, stored.value)
 
     async def _make_way(self, account: str, group: str, holder: KeySummary) -> None:
         """Move a key among the replaced whose Azure name another key has by now: so it is out of the vault."""
@@ -122,7 +144,7 @@ class KeyRecords:
                 return
             key = stored.value
             gone = key if key.presence in GONE else replace(key, presence=Presence.PURGED)
-            if not await self.write(account, group, [KeyChange(gone, holder, stored.etag, replaced=True)]):
+            if not await self.write(account, group, [KeyChange(gone, holder, stored.etag, replaced=True, over=key)]):
                 return
         raise StaleWriteError("The key")
 
@@ -150,7 +172,13 @@ def _own(change: KeyChange) -> KeyChange:
 def _placing(change: KeyChange) -> Placing:
     # A known key that does not stand at its place stands among the replaced, if anywhere.
     returned = change.etag is not None and change.before is None and not change.replaced
-    return Placing(summary_of(change.key), change.before, change.replaced, change.recorded, returned)
+    recorded = summary_of(change.over) if change.over is not None else None
+    return Placing(summary_of(change.key), change.before, change.replaced, recorded, returned)
+
+
+def _is_unfinished(key: VirtualKey, listed: KeySummary | None) -> bool:
+    """Whether lists show a key otherwise than it is recorded; where another has its place, that one is moved first."""
+    return (listed is None or listed.id == key.id) and listed != summary_of(key)
 
 
 def _is_contended(change: KeyChange) -> bool:

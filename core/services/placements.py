@@ -278,7 +278,7 @@ class Placements:
                 return
             presence = stored.value.presence if stored.value.presence in GONE else Presence.PURGED
             gone = replace(stored.value, presence=presence, observed_on=self._clock.now())
-            change = KeyChange(gone, known, stored.etag, replaced=True)
+            change = KeyChange(gone, known, stored.etag, replaced=True, over=stored.value)
             if not await self._records.write(group.account, group.id, [change]):
                 return
         raise StaleWriteError("The key")

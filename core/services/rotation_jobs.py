@@ -46,8 +46,10 @@ class RotationJobs:
         if how.validity and how.validity.not_before and how.validity.not_before > self._clock.now():
             detail = "Copies get a version that can be used: leave the activation date out, or the copies."
             raise InvalidRequestError(detail, code="dates_invalid", field="not_before")
-        key = (await self._rotations.prepare(ref, how)).value
+        key = (await self._rotations.read(ref)).value
         require_permission(key, "export")
+        results = tuple(TargetResult(copy.group, copy.name, key=copy.key) for copy in _chosen(key, copies))
+        await self._rotations.prepare(ref, how)
         order = RotationOrder(
             group=ref.group,
             key=ref.key,
@@ -57,7 +59,6 @@ class RotationJobs:
             validity=how.validity,
             previous=how.previous,
         )
-        results = tuple(TargetResult(copy.group, copy.name, key=copy.key) for copy in _chosen(key, copies))
         return await self._started(id_, key, order, results, how.asked.actor)
 
     async def scheduled(self, key: AnyKey, scheduled: KeySchedule, due: datetime) -> Job:

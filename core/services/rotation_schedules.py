@@ -16,7 +16,6 @@ from core.domain.keys import HistoryEntry, KeyClass, VirtualKey, extended
 from core.domain.rotation_schedules import KeySchedule, RotationSchedule, checked, moved_on, planned
 from core.domain.schedulable import AnyKey, current_life, is_rotatable, require_schedulable
 from core.domain.source_keys import SourceKey
-from core.domain.summaries import summary_of
 from core.errors import KeystewardError, NotFoundError, StaleWriteError
 from core.ports import Clock, OrderedIndex
 from core.services.attribute_actions import ActionRequest
@@ -24,7 +23,7 @@ from core.services.conditional import require_match
 from core.services.due_keys import ROTATIONS, in_step
 from core.services.due_times import DueTimes, position
 from core.services.group_vaults import GroupVaults
-from core.services.key_records import KeyChange, KeyRecords
+from core.services.key_records import KeyRecords
 from core.services.opened_keys import KeyRef
 from core.services.rotation_jobs import RotationJobs
 from core.services.source_records import SourceRecords
@@ -158,8 +157,7 @@ class RotationSchedules:
             changed = in_step(change(stored.value))
             if changed == stored.value:
                 return changed
-            written = KeyChange(changed, summary_of(stored.value), stored.etag)
-            if not await self._records.write(ref.account, ref.group, [written]):
+            if await self._records.rewrite(stored, changed):
                 return changed
         raise StaleWriteError("The key")
 

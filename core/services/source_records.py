@@ -103,6 +103,9 @@ class SourceRecords:
             await self._due.plan([changed])
             moves = summary_of_source(stored.value) != summary_of_source(changed)
             hint = await self._hint(changed) if moves else None
+            if moves and not await self.is_listed(stored.value):
+                # Its own write was cut off before the lists showed it.
+                await self._list(stored.value, None)
             try:
                 written = await self._rows.replace(group, key, changed, stored.etag)
             except StaleWriteError:

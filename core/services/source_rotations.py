@@ -34,6 +34,10 @@ class SourceRotations:
         self._retirements = retirements
         self._clock = clock
 
+    async def read(self, ref: KeyRef) -> Stored[SourceKey]:
+        """Return a key; NotFoundError `key_not_found`."""
+        return await self._sources.get(ref.account, ref.group, ref.key)
+
     async def rotate(self, ref: KeyRef, how: RotatingSource) -> Stored[SourceKey]:
         """Give a key a new version, or find that this request did; errors as for SourceKeys.add_version."""
         key = (await self._sources.get(ref.account, ref.group, ref.key)).value

@@ -36,7 +36,7 @@ from core.domain.vault_rotation import VaultRotation, newer
 from core.errors import ConflictError, KeystewardError, NotFoundError, PolicyViolationError, VaultAnswerError
 from core.ports import Stored, VaultKeys
 from core.services.escrows import Backup, Escrows
-from core.services.findings import FindingCode, Findings
+from core.services.findings import Findings
 from core.services.key_problems import REFUSED, Problems, escrow_problems, sync_problems, was_brought
 from core.services.key_reader import KeyReader
 from core.services.key_records import KeyChange, KeyRecords
@@ -222,12 +222,12 @@ class SyncBatch:
         if one.recorded is None:
             return [KeyChange(key)]
         if one.recorded.value.id == key.id:
-            return [KeyChange(key, one.met.recorded, one.recorded.etag, recorded=summary_of(one.recorded.value))]
+            return [KeyChange(key, one.met.recorded, one.recorded.etag, over=one.recorded.value)]
         old = one.recorded.value
         replaced = Drift(DriftKind.RECREATED, self._context.now, self._context.job, old.presence.value, key.id)
         presence = old.presence if old.presence in GONE else Presence.PURGED
         purged = replace(old, presence=presence, drift=(*old.drift, replaced)[-KEPT_ENTRIES:])
-        return [KeyChange(purged, one.met.recorded, one.recorded.etag, replaced=True), KeyChange(key)]
+        return [KeyChange(purged, one.met.recorded, one.recorded.etag, replaced=True, over=old), KeyChange(key)]
 
     def _escrowed(self, key: VirtualKey, one: _Examined) -> VirtualKey:
         if one.generation is None:
@@ -245,8 +245,6 @@ class SyncBatch:
             self._count(one, changes, outcome)
             superseded += _superseded(one.recorded, key)
             found = sync_problems(key, self._escrow, self._context.now)
-            if one.generation is not None:
-                found[FindingCode.ESCROW_BROKEN] = None
             problems.note_all(key, found.items(), known=one.recorded is not None)
         await self._findings.settle(self._context.account, problems.raised, problems.cleared)
         await self._escrows.prune(superseded)

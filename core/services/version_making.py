@@ -203,15 +203,19 @@ class VersionMaking:
         def made(present: VirtualKey) -> VirtualKey:
             return escrow.recorded(with_version(present), pending.actor, now)
 
+        await self._note(made(begun), group)
         key = await self._actions.conclude(begun, made, detail=version.id)
         await self._escrows.prune(escrow)
-        problems = Problems()
-        found = {**sync_problems(key, group.escrow, now), FindingCode.ROTATION_FAILED: None}
-        problems.note_all(key, found.items(), known=True)
-        await self._findings.settle(key.account, problems.raised, problems.cleared)
         if pending.asked.retire is not None and not pending.asked.grace:
             await self._retirements.try_now(KeyRef(key.account, key.group, key.id), KeyClass.VIRTUAL)
         return key
+
+    async def _note(self, key: VirtualKey, group: Group) -> None:
+        """Raise and clear what a sync would, which does not look at a key that its list shows as it is recorded."""
+        problems = Problems()
+        found = {**sync_problems(key, group.escrow, self._clock.now()), FindingCode.ROTATION_FAILED: None}
+        problems.note_all(key, found.items(), known=True)
+        await self._findings.settle(key.account, problems.raised, problems.cleared)
 
     async def _others(self, keys: VaultKeys, begun: VirtualKey, ours: str) -> tuple[KeyVersion, ...] | None:
         """Return other versions that came meanwhile: a vault's list hides them behind ours. None: nobody could look."""

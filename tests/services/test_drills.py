@@ -18,7 +18,9 @@ from core.errors import (
     VaultUnavailableError,
 )
 from core.services import scratch_restores, waiting
+from core.services.attribute_actions import ActionRequest
 from core.services.findings import FindingCode
+from core.services.opened_keys import KeyRef
 from tests.builders.drills import SCRATCH, DrillStage, a_drill_vault, a_scratch_group, as_hsm, drill_version
 from tests.builders.keys import ACCOUNT, ALICE, GROUP, NOW, a_deletion
 from tests.builders.syncs import a_group
@@ -516,3 +518,49 @@ async def assert_clean(stage: DrillStage) -> None:
 def _deny(operation: str, denied: str) -> None:
     if operation == denied:
         raise VaultDeniedError("denied")
+
+
+async def test_a_scratch_group_that_is_gone_by_then_fails_the_drill_after_the_rest_was_done() -> None:
+    stage = await synced(2)
+    job = await stage.drills.start(ACCOUNT, GROUP, DrillOrder(restore_into=SCRATCH), ALICE)
+    await stage.groups.delete(ACCOUNT, SCRATCH)
+    job = await stage.run(job)
+    assert (job.status, job.progress.errors[-1].code) == (JobStatus.FAILED, "group_not_found")
+    assert job.progress.counts == {"opened": 2, "verified": 2}
+
+
+async def test_a_drill_that_can_restore_none_of_its_keys_says_so() -> None:
+    stage = DrillStage(a_drill_vault(1))
+    stage.vault.live["key-000"] = [drill_version(0, 1, type="RSA-HSM")]
+    await stage.set_up()
+    await stage.sync()
+    job = await stage.drill(restore_into=SCRATCH)
+    assert [(error.key, error.code) for error in job.progress.errors] == [(None, "restore_elsewhere")]
+    assert await stage.codes() == {FindingCode.DRILL_FAILED}
+
+
+async def test_an_escrow_that_an_action_makes_ends_the_finding_as_well() -> None:
+    stage = await synced(1)
+    archive, offset = await archive_of(stage, "key-000")
+    corrupt(stage, archive, offset=offset + 40)
+    await stage.drill()
+    assert FindingCode.ESCROW_BROKEN in await stage.codes()
+    key = (await stage.by_name())["key-000"]
+    guarded = await stage.acting.guard.require(stage.vault, await stage.group(), key, ALICE)
+    assert (guarded.unescrowed, guarded.escrow[-1].broken) == (frozenset(), None)
+    assert FindingCode.ESCROW_BROKEN not in await stage.codes()
+
+
+async def test_of_a_key_whose_escrow_is_destroyed_nothing_is_to_be_found() -> None:
+    stage = await synced(1)
+    archive, _ = await archive_of(stage, "key-000")
+    del stage.blobs._blobs[archive]
+    del stage.vault.live["key-000"]
+    await stage.sync()
+    await stage.drill()
+    assert await stage.codes() == {FindingCode.ESCROW_BROKEN, FindingCode.DRILL_FAILED, FindingCode.DRIFT}
+    key = (await stage.by_name())["key-000"]
+    await stage.acting.deletions.destroy(KeyRef(ACCOUNT, GROUP, key.id), ActionRequest("int_1", ALICE))
+    assert await stage.codes() == {FindingCode.DRILL_FAILED, FindingCode.DRIFT}
+    assert (await stage.drill()).progress.counts == {}
+    assert await stage.codes() == {FindingCode.DRIFT}

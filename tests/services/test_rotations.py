@@ -419,7 +419,9 @@ async def test_a_copy_that_drifted_is_brought_back(stage: RotationStage) -> None
     await stage.sync_all()
     copy = await stage.copy_in(GROUP)
     assert copy.material_differs
+    assert list(await stage.findings_of("material_drift")) == [copy.id]
     key = await stage.rotate(ref_of(copy))
+    assert await stage.findings_of("material_drift") == {}
     assert (key.material_differs, len(key.versions)) == (False, 3)
     assert key.current is not None
     assert key.current.public_key.thumbprint == source.current.public_key.thumbprint
