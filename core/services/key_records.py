@@ -1,7 +1,8 @@
 """Writes the records of virtual keys and keeps the ordered indexes true to them.
 
-Invariants: of two who write one record, the later one decides what lists show, whoever of them places it last; a key
-takes the place of another with its Azure name only when that one is out of the vault, and then moves it. What a record
+Invariants: of two who write one record, the later one decides what lists show, whoever of them places it last; before a
+record is written over, lists show it, so that nothing of what was cut off stays in them; a key takes the place of
+another with its Azure name only when that one is out of the vault, and then moves it. What a record
 tells by itself of findings is settled between record and lists: what is cut off there is done again.
 """
 

@@ -12,7 +12,7 @@ from functools import partial
 from itertools import count
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from core.domain.jobs import JobStatus, ResultStatus
@@ -362,6 +362,9 @@ STEPS: dict[str, Callable[[KeyStage, Scenario], Awaitable[object]]] = {
 @given(
     name=st.sampled_from(list(SCENARIOS)),
     cuts=st.lists(st.tuples(st.sampled_from(list(STEPS)), st.integers(1, 60), st.booleans()), min_size=2, max_size=5),
+)
+@example(name="import into an HSM", cuts=[("request", 45, False), ("sync", 50, False), ("request", 20, False)]).via(
+    "a place in the lists that two cuts kept from being taken back"
 )
 def test_crashes_one_after_the_other_lose_nothing_and_make_nothing_twice(
     name: str, cuts: list[tuple[str, int, bool]]

@@ -66,7 +66,7 @@ async def purge_and_sync(stage: Stage, alice: Keysteward, group: Group, clients:
 
 
 async def _check_escrow(alice: Keysteward, groups: dict[str, Group]) -> None:
-    """A new version and a recovered key have to be in escrow now, and the change is all that is left to find about them."""
+    """A new version and a recovered key have to be in escrow now; all that is left to find is the change."""
     for change in CHANGES:
         if change.drift in {"new_version", "recovered"}:
             key = await find_key(alice, groups[change.vault], change.key)
