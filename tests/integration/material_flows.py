@@ -62,6 +62,7 @@ async def every_flow(estate: Estate) -> list[tuple[str, bytes]]:
     await _generated(estate, source)
     await _exports(estate, source)
     await _copies(estate, source)
+    await _rotations(estate, source)
     await _transfers(estate, source)
     await _refusals(estate, source)
     for key in await heard.pages("keys", limit="200"):
@@ -109,10 +110,11 @@ async def _imports(estate: Estate, heard: Overheard, source: str) -> None:
 
 
 async def _repeated(estate: Estate, vault: Vault, group: str) -> None:
-    """Import again what was cut off."""
+    """Import again what the vault failed to."""
     path, once = f"groups/{group}/keys/import", {"Idempotency-Key": "repeated"}
     body = {"azure_name": "repeated", "material": {"value": pem(_key(estate, RSA))}}
-    async with estate.azure.fault(vault, {"kind": "cut"}, operation="import_key", path="/repeated", count=1):
+    failure = {"kind": "respond", "status": 503}
+    async with estate.azure.fault(vault, failure, operation="import_key", path="/repeated", count=1):
         replies = [await estate.api.send("POST", path, body, headers=once) for _ in range(2)]
     assert [reply.status for reply in replies] == [503, 201]
 
@@ -160,6 +162,18 @@ async def _copies(estate: Estate, source: str) -> None:
     body = {"targets": [*({"group": group} for group in groups), taken]}
     job = await estate.api.post(f"groups/{source}/keys/{keys[EC]}/copies", body)
     await estate.settled(job)
+
+
+async def _rotations(estate: Estate, source: str) -> None:
+    """A source key with its copies, to material that is given; and material that does not fit."""
+    keys = {key["name"]: key["id"] for key in await estate.api.pages("keys", group=source, limit="200")}
+    path = f"groups/{source}/keys/{keys[EC]}/rotate"
+    new = {"value": pem(a_key(estate.site.ledger, EC, 8))}
+    job = await estate.settled(await estate.api.post(path, {"copies": "all", "material": new}))
+    assert {result["status"] for result in job["results"]} == {"done"}, job
+    await estate.api.refused(
+        "POST", path, {"material": {"value": pem(_key(estate, RSA))}}, status=400, code="material_type_mismatch"
+    )
 
 
 async def _transfers(estate: Estate, source: str) -> None:
