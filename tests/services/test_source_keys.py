@@ -419,6 +419,28 @@ async def test_a_request_that_comes_back_has_the_lists_show_what_a_crash_kept_fr
     await stage.check_lists()
 
 
+async def test_writes_that_are_cut_off_one_after_the_other_leave_nothing_in_the_lists(stage: KeyStage) -> None:
+    applied, cut = stage.index.apply, "keys/"
+
+    async def lost(tree: str, changes: object) -> None:
+        if tree.startswith(cut):
+            raise VaultUnavailableError("away", code="storage_unavailable")
+        await applied(tree, changes)
+
+    stage.index.apply = lost
+    with pytest.raises(VaultUnavailableError):
+        await generate(stage)
+    (key,) = await stage.source_keys()
+    cut = "keys"
+    stage.clock.move(DAY)
+    with pytest.raises(VaultUnavailableError):
+        await add(stage, key)
+    cut = "none"
+    stage.clock.move(DAY)
+    await add(stage, key, "int_w")
+    await stage.check_lists()
+
+
 async def test_a_key_that_is_listed_leaves_nothing_to_reconcile(stage: KeyStage) -> None:
     await add(stage, await generate(stage))
     stage.clock.move(DAY)
