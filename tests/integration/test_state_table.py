@@ -19,6 +19,7 @@ BODIES: dict[KeyAction, Json] = {
     KeyAction.UPDATE: {"tags": {"seen": "yes"}},
     KeyAction.DEACTIVATE: {"reason": "A test"},
     KeyAction.SOFT_DELETE: {"acknowledge": True},
+    KeyAction.ROTATE: {"expires_on": "2099-01-01T00:00:00Z"},
 }
 #: The state in which an action leaves a key, where that is one.
 LEFT_IN = {
