@@ -43,7 +43,7 @@ STATES = {Condition.DISABLED: "deactivated", Condition.EXPIRED: "deactivated"}
 
 async def a_vault(estate: Estate) -> tuple[Vault, str]:
     """Make a vault in which Keysteward may end keys, too; return it and the id of its group."""
-    vault = await estate.azure.vault("standard", grant=[*CHANGING, "delete", "recover", "purge", "restore"])
+    vault = await estate.azure.vault("standard", grant=(*CHANGING, "delete", "recover", "purge", "restore"))
     return vault, await estate.link(vault)
 
 
