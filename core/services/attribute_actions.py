@@ -14,7 +14,7 @@ from core.domain.callers import Actor
 from core.domain.changes import noted, revised
 from core.domain.key_kinds import kind_of
 from core.domain.key_settings import checked_change
-from core.domain.keys import KeyVersion, VirtualKey, has_done
+from core.domain.keys import KeyVersion, VirtualKey
 from core.domain.lifecycle import refusal, require
 from core.domain.new_keys import VersionChanges
 from core.domain.observed import ListedKey
@@ -66,7 +66,7 @@ class AttributeActions:
         `key_version_not_found`; StaleWriteError where the key was changed in its vault since it was read.
         """
         async with self._opened.open(ref, asked.request) as opened:
-            if has_done(opened.key.history, asked.request):
+            if await self._actions.has_done(opened.key, asked.request):
                 return opened.key
             version = version_numbered(opened.key, number)
             kind = kind_of(version.type, version.size, version.public_key.curve)
@@ -81,7 +81,7 @@ class AttributeActions:
         reason = checked_reason(reason)
         async with self._opened.open(ref, asked.request) as opened:
             key = opened.key
-            if has_done(key.history, asked.request):
+            if await self._actions.has_done(opened.key, asked.request):
                 return key
             chosen = [version_numbered(key, number)] if number else key.versions
             enabled = tuple(version.id for version in chosen if version.validity.enabled)
@@ -97,7 +97,7 @@ class AttributeActions:
         reason = checked_reason(reason) if reason else ""
         async with self._opened.open(ref, asked.request) as opened:
             key = opened.key
-            if has_done(key.history, asked.request):
+            if await self._actions.has_done(opened.key, asked.request):
                 return key
             current = (key.current.id,) if key.current else ()
             noted_ones = key.deactivation.versions if key.deactivation else ()

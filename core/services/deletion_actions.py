@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 
 from core.domain.groups import vault_of
-from core.domain.keys import Presence, VirtualKey, has_done
+from core.domain.keys import Presence, VirtualKey
 from core.domain.lifecycle import require
 from core.domain.observed import ObservedKey
 from core.domain.pending_actions import KeyAction
@@ -82,7 +82,7 @@ class DeletionActions:
             detail = "A soft-deleted key is unusable at once, with all versions: say that this is understood."
             raise InvalidRequestError(detail, code="acknowledgement_needed", field="acknowledge")
         async with self._opened.open(ref, how.asked.request) as opened:
-            if has_done(opened.key.history, how.asked.request):
+            if await self._actions.has_done(opened.key, how.asked.request):
                 return opened.key
             begun = await self._begin(opened, KeyAction.SOFT_DELETE, how)
             await self._sent(opened, begun, how, lambda keys: keys.delete(begun.azure_name))
@@ -91,7 +91,7 @@ class DeletionActions:
     async def recover(self, ref: KeyRef, how: Deleting) -> VirtualKey:
         """Bring a soft-deleted key back with all versions; errors as for `soft_delete`."""
         async with self._opened.open(ref, how.asked.request) as opened:
-            if has_done(opened.key.history, how.asked.request):
+            if await self._actions.has_done(opened.key, how.asked.request):
                 return opened.key
             begun = await self._begin(opened, KeyAction.RECOVER, replace(how, without_escrow=True))
             await self._sent(opened, begun, how, lambda keys: keys.recover(begun.azure_name))
@@ -100,7 +100,7 @@ class DeletionActions:
     async def purge(self, ref: KeyRef, how: Deleting) -> VirtualKey:
         """Purge a soft-deleted key; ConflictError `purge_protected`, `escrow_needed`; else as for `soft_delete`."""
         async with self._opened.open(ref, how.asked.request) as opened:
-            if has_done(opened.key.history, how.asked.request):
+            if await self._actions.has_done(opened.key, how.asked.request):
                 return opened.key
             if vault_of(opened.group).purge_protection and opened.key.presence is Presence.SOFT_DELETED:
                 raise purge_protected(opened.key)
@@ -114,7 +114,7 @@ class DeletionActions:
         Raises the errors of OpenedKeys.open and of OpenActions.begin. Done again, it goes on.
         """
         async with self._opened.open(ref, asked.request, replaced=True) as opened:
-            if has_done(opened.key.history, asked.request):
+            if await self._actions.has_done(opened.key, asked.request):
                 return opened.key
             stored = opened.stored
             begun = await self._actions.begin(

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import replace
 
 from core.domain.callers import Actor
-from core.domain.keys import HistoryEntry, VirtualKey, extended
+from core.domain.keys import HistoryEntry, VirtualKey, extended, has_done
 from core.domain.lifecycle import require
 from core.domain.pending_actions import LEFT_OVER_AFTER, UNFINISHED_AFTER, AskedVersion, KeyAction, PendingAction
 from core.domain.rotations import with_strangers
@@ -50,6 +50,13 @@ class OpenActions:
         self._open = DueTimes(index, "actions-open")
         self._findings = Findings(index, clock)
         self._clock = clock
+
+    async def has_done(self, key: VirtualKey, request: str) -> bool:
+        """Whether a request has had its outcome, of which a crash may have kept the lists from knowing."""
+        if not has_done(key.history, request):
+            return False
+        await self._records.relist(key)
+        return True
 
     async def begin(  # noqa: PLR0913 - an action and its state
         self,

@@ -13,7 +13,7 @@ from core.domain.connections import VaultFacts, VaultType
 from core.domain.escrow import Manifest
 from core.domain.geographies import geography_of
 from core.domain.groups import vault_of
-from core.domain.keys import EscrowGeneration, VirtualKey, has_done
+from core.domain.keys import EscrowGeneration, VirtualKey
 from core.domain.lifecycle import require
 from core.domain.observed import ObservedKey
 from core.domain.pending_actions import KeyAction
@@ -59,7 +59,7 @@ class Restores:
         """
         async with self._opened.open(ref, how.asked.request) as opened:
             key = opened.key
-            if has_done(key.history, how.asked.request):
+            if await self._actions.has_done(opened.key, how.asked.request):
                 return key
             # Of a request that comes again, what was written down the first time counts.
             joined = joins(key, KeyAction.RESTORE, how.asked.request)

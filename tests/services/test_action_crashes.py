@@ -42,6 +42,7 @@ from tests.builders.life import (
     two_generations,
     versions,
 )
+from tests.builders.lists import check_lists
 from tests.fakes.fuse import CrashError, Fuse, put_fuse, restart
 
 type Prepare = Callable[[], Awaitable[LifeStage]]
@@ -142,6 +143,7 @@ async def again(stage: LifeStage, scenario: Scenario) -> bool:
     stage.clock.move(timedelta(minutes=5))
     await scenario.act(stage, "int_1")
     await scenario.act(stage, "int_1")
+    await check_lists(stage)
     return True
 
 
