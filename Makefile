@@ -44,16 +44,21 @@ demo: setup
 up: setup
 	$(BIN)/python -m local.stack up $(ARGS)
 
-# Two processes on two cores: the tests of the shared stack in one, all others in the other.
-ON_STACK := tests/integration tests/docs
+# Three processes on two cores: the tests over HTTP, which mostly wait, with two stacks, and all others.
+# Each stack's stores and logs are searched for secrets in the end.
+SCAN := tests/integration/test_zz_secrets.py
+ON_STACK_1 := $(wildcard tests/integration/test_[a-k]*.py) $(SCAN)
+ON_STACK_2 := $(filter-out $(ON_STACK_1),$(wildcard tests/integration/test_*.py)) tests/docs $(SCAN)
 test: setup
 ifdef ARGS
 	$(BIN)/python -m pytest $(ARGS)
 else
-	@log=$$(mktemp); $(BIN)/python -m pytest $(ON_STACK) > $$log 2>&1 & stack=$$!; \
-	$(BIN)/python -m pytest $(ON_STACK:%=--ignore=%); others=$$?; \
-	wait $$stack; shared=$$?; echo; echo "On the shared stack:"; cat $$log; rm -f $$log; \
-	exit $$((others + shared))
+	@logs=$$(mktemp -d); \
+	$(BIN)/python -m pytest $(ON_STACK_1) > $$logs/1 2>&1 & first=$$!; \
+	$(BIN)/python -m pytest $(ON_STACK_2) > $$logs/2 2>&1 & second=$$!; \
+	$(BIN)/python -m pytest --ignore=tests/integration --ignore=tests/docs; failed=$$?; \
+	wait $$first || failed=1; wait $$second || failed=1; \
+	echo; echo "On the stacks:"; cat $$logs/1 $$logs/2; rm -rf $$logs; exit $$failed
 endif
 
 bench: setup

@@ -52,11 +52,15 @@ class OpenActions:
         self._clock = clock
 
     async def has_done(self, key: VirtualKey, request: str) -> bool:
-        """Whether a request has had its outcome, of which a crash may have kept the lists from knowing."""
+        """Whether a request has had its outcome; where it has, the lists know of it afterwards, too."""
         if not has_done(key.history, request):
             return False
-        await self._records.relist(key)
+        await self.relist(key)
         return True
+
+    async def relist(self, key: VirtualKey) -> None:
+        """Tell the lists of an outcome, of which a crash may have kept them from knowing."""
+        await self._records.relist(key)
 
     async def begin(  # noqa: PLR0913 - an action and its state
         self,

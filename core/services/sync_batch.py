@@ -33,7 +33,14 @@ from core.domain.sync import (
     vanished,
 )
 from core.domain.vault_rotation import VaultRotation, newer
-from core.errors import ConflictError, KeystewardError, NotFoundError, PolicyViolationError, VaultAnswerError
+from core.errors import (
+    ConflictError,
+    KeystewardError,
+    NotFoundError,
+    PolicyViolationError,
+    VaultAnswerError,
+    VaultDeniedError,
+)
 from core.ports import Stored, VaultKeys
 from core.services.escrows import Backup, Escrows
 from core.services.findings import Findings
@@ -66,13 +73,17 @@ class Outcome:
 
 @dataclass(slots=True)
 class _Examined:
-    """One key between asking and writing; `observed` is None where the vault has it no more."""
+    """One key between asking and writing; `observed` is None where the vault has it no more.
+
+    `problem` is the code of a refused backup, `denied` whether permission was what lacked.
+    """
 
     met: Met
     recorded: Stored[VirtualKey] | None
     observed: ObservedKey | None
     backup: Backup | None = None
     problem: str | None = None
+    denied: bool = False
     generation: EscrowGeneration | None = None
     rotation: VaultRotation | None = None
 
@@ -153,8 +164,9 @@ class SyncBatch:
         try:
             async with self._calls:
                 content = await self._keys.back_up(key.azure_name)
-        except VaultAnswerError as error:
+        except (VaultAnswerError, VaultDeniedError) as error:
             examined.problem = error.code
+            examined.denied = isinstance(error, VaultDeniedError)
         else:
             examined.backup = Backup(key, content)
 
@@ -231,7 +243,8 @@ class SyncBatch:
 
     def _escrowed(self, key: VirtualKey, one: _Examined) -> VirtualKey:
         if one.generation is None:
-            return replace(key, escrow_problem=one.problem)
+            # A permission may be granted while the key stays as it is, so the next sync asks again.
+            return replace(key, escrow_problem=one.problem, fingerprint="" if one.denied else key.fingerprint)
         kept, _ = split_by_retention((*key.escrow, one.generation), self._escrow.keep_generations)
         entry = HistoryEntry(self._context.now, "key.escrowed", self._context.actor, one.generation.id)
         return replace(key, escrow=kept, escrow_problem=None, history=extended(key.history, entry))

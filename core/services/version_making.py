@@ -120,6 +120,7 @@ class VersionMaking:
         """
         key = opened.key
         if version_made_by(key, request) is not None:
+            await self._actions.relist(key)
             return key
         if key.pending is None or key.pending.id != request:
             return None

@@ -27,9 +27,10 @@ REACHED = (
     "vault_conflict", "key_being_deleted", "key_being_recovered", "vault_answer_malformed", "request_in_progress",
 )  # fmt: skip
 MATERIAL = (
-    "material_encoding_invalid", "material_corrupt", "material_type_mismatch", "material_size_not_allowed",
-    "material_size_mismatch", "material_curve_not_allowed", "material_curve_mismatch", "material_kind_unsupported",
-    "material_format_unsupported", "material_public_only", "material_certificate", "material_inconsistent",
+    "material_encoding_invalid", "material_too_large", "material_corrupt", "material_type_mismatch",
+    "material_size_not_allowed", "material_size_mismatch", "material_curve_not_allowed", "material_curve_mismatch",
+    "material_kind_unsupported", "material_format_unsupported", "material_public_only", "material_certificate",
+    "material_inconsistent",
     "material_passphrase_required", "material_passphrase_wrong", "material_passphrase_unexpected",
     "material_passphrase_too_costly", "material_ambiguous", "material_exponent_not_allowed", "material_weak",
 )  # fmt: skip

@@ -78,7 +78,8 @@ OPERATIONS = (
         media_type="application/octet-stream",
         attached=True,
         errors=(*_HARDWARE, *REACHED, "key_not_allowed", "key_permission_missing", "key_not_active", "group_not_found",
-                "key_not_found", "key_version_not_found", "key_exchange_key_not_found", "key_exchange_key_unsuitable"),
+                "key_not_found", "key_version_not_found", "key_exchange_key_not_found", "key_exchange_key_unsuitable",
+                "azure_name_invalid"),
     ),
     Operation(
         name="check_transfer_blob",

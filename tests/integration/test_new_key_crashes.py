@@ -150,9 +150,14 @@ async def copied_with_a_crash(
     host, once = estate.site.stack.host, {"Idempotency-Key": f"copy-{call}-{moment}"}
     body = {"targets": [{"group": group} for _, group in targets]}
     await host.crash_at(call, moment)
-    # The request itself may be what dies.
+    # The request itself may be what dies, or a look at the job: the undisturbed one was looked at, too.
     with suppress(aiohttp.ClientError):
-        await estate.api.send("POST", f"{source.path}/copies", body, headers=once)
+        job = (await estate.api.send("POST", f"{source.path}/copies", body, headers=once)).json
+
+        async def looked_at() -> None:
+            await estate.api.get(f"jobs/{job['id']}")
+
+        await estate.site.until(looked_at)
     await dies(estate.site)
     async with estate.site.product_clock(DEAD_AFTER):
         job = (await estate.api.done("POST", f"{source.path}/copies", body, headers=once)).json

@@ -7,7 +7,7 @@ of Azure is `VaultDeniedError`, never the caller's.
 import re
 import socket
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from types import MappingProxyType
@@ -147,14 +147,30 @@ def refusal_of(status: int, inner_code: str | None, retry_after: float | None) -
 
 def is_unsent(error: BaseException) -> bool:
     """Whether a request certainly reached no server: no usable connection for it came about."""
-    return any(isinstance(cause, _UNSENT) for cause in _chain(error)) or failure_of(error).cause in _LASTING
+    behind = tuple(_chain(error))
+    if any(isinstance(cause, _UNSENT) for cause in behind):
+        return True
+    return not _stood(behind) and failure_of(error).cause in _LASTING
 
 
 def is_lasting(error: BaseException) -> bool:
     """Whether trying again within seconds is useless."""
-    if any(isinstance(cause, socket.gaierror) and cause.errno == socket.EAI_AGAIN for cause in _chain(error)):
+    behind = tuple(_chain(error))
+    if any(isinstance(cause, socket.gaierror) and cause.errno == socket.EAI_AGAIN for cause in behind):
         return False
-    return failure_of(error).cause in _LASTING
+    return not _stood(behind) and failure_of(error).cause in _LASTING
+
+
+def _stood(behind: Iterable[BaseException]) -> bool:
+    """Whether the connection stood already.
+
+    OpenSSL keeps its errors by thread: the alert that ended one connection has been seen to come up on another, which
+    was whole. So what a connection that stood says of TLS is no reason to believe that nothing was sent.
+    """
+    return any(
+        isinstance(cause, aiohttp.ClientOSError) and not isinstance(cause, aiohttp.ClientConnectorError)
+        for cause in behind
+    )
 
 
 def _sign_in_cause(error: ClientAuthenticationError) -> Cause:

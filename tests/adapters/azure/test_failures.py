@@ -147,6 +147,13 @@ def test_every_cause_has_a_sentence() -> None:
     assert set(DETAILS) == set(Cause)
 
 
+def on_a_connection(error: Exception) -> Exception:
+    """Return what comes of an error on a connection that stood."""
+    cut = aiohttp.ClientOSError(1, "cut")
+    cut.__cause__ = error
+    return wrapped(cut)
+
+
 @pytest.mark.parametrize(
     ("error", "lasting"),
     [
@@ -154,6 +161,8 @@ def test_every_cause_has_a_sentence() -> None:
         (wrapped(aiohttp.ClientConnectorDNSError(KEY, socket.gaierror(socket.EAI_AGAIN, "later"))), False),
         (wrapped(aiohttp.ClientConnectorCertificateError(KEY, verification(20))), True),
         (wrapped(aiohttp.ServerDisconnectedError()), False),
+        (alert("TLSV13_ALERT_CERTIFICATE_REQUIRED"), True),
+        (on_a_connection(alert("TLSV13_ALERT_CERTIFICATE_REQUIRED")), False),
         (ServiceResponseTimeoutError("slow"), False),
     ],
 )
@@ -170,7 +179,7 @@ def test_only_what_can_heal_is_tried_again(error: Exception, lasting: bool) -> N
         (wrapped(aiohttp.ClientConnectorSSLError(KEY, ssl.SSLError(1, "handshake"))), True),
         (wrapped(aiohttp.ClientProxyConnectionError(KEY, ConnectionRefusedError())), True),
         (wrapped(aiohttp.ConnectionTimeoutError("slow")), True),
-        (wrapped(aiohttp.ClientOSError(1, alert("TLSV13_ALERT_CERTIFICATE_REQUIRED"))), False),
+        (on_a_connection(alert("TLSV13_ALERT_CERTIFICATE_REQUIRED")), False),
         (alert("TLSV13_ALERT_CERTIFICATE_REQUIRED"), True),
         (wrapped(aiohttp.ServerDisconnectedError()), False),
         (wrapped(aiohttp.ClientOSError(104, "reset")), False),
