@@ -195,6 +195,23 @@ async def test_a_refused_backup_is_a_finding_and_stops_nothing() -> None:
     assert findings == []
 
 
+async def test_without_permission_for_backups_keys_are_recorded_and_escrowed_once_it_is_there() -> None:
+    def deny(operation: str, name: str) -> None:
+        if operation == "back_up":
+            raise VaultDeniedError("denied")
+
+    stage = SyncStage(a_vault(30, before=deny))
+    await stage.set_up()
+    job = await stage.sync()
+    assert (job.progress.counts["added"], job.progress.counts["failed"]) == (30, 30)
+    keys = await stage.by_name()
+    assert {key.escrow_problem for key in keys.values()} == {"vault_denied"}
+    stage.vault.before = lambda operation, name: None
+    assert (await stage.sync()).progress.counts["escrowed"] == 30
+    keys = await stage.by_name()
+    assert {(len(key.escrow), key.escrow_problem) for key in keys.values()} == {(1, None)}
+
+
 async def test_a_key_that_fails_is_reported_and_taken_up_by_the_next_sync() -> None:
     def deny(operation: str, name: str) -> None:
         if (operation, name) == ("list_versions", "key-0003"):
