@@ -18,7 +18,8 @@ from core.services.conditional import require_match
 from core.services.pages import Page
 from core.services.principals import Principals
 
-_ATTEMPTS = 5
+#: Of those who write at once one succeeds each time, so as many groups may be created at once by one creator.
+_ATTEMPTS = 32
 
 
 @dataclass(frozen=True, slots=True)

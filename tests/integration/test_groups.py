@@ -1,5 +1,6 @@
 """Groups over HTTP: saved while not connected, repaired, linked to a vault, and what of them stays for ever."""
 
+import asyncio
 import uuid
 from datetime import UTC, datetime, timedelta
 
@@ -7,6 +8,14 @@ import pytest
 
 from tests.integration.client import Json
 from tests.integration.estate import PAUSED, Estate
+
+
+async def test_many_groups_are_created_at_once(estate: Estate) -> None:
+    made = await asyncio.gather(*(estate.source_group() for _ in range(12)))
+    assert {group["id"] for group in await estate.api.pages("groups")} == set(made)
+    # Their creator is the admin of each.
+    for group in made:
+        await estate.api.change("PATCH", f"groups/{group}", {"title": "Renamed"})
 
 
 async def test_a_group_is_saved_while_not_connected_and_repaired(estate: Estate) -> None:
