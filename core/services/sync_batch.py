@@ -75,7 +75,8 @@ class Outcome:
 class _Examined:
     """One key between asking and writing; `observed` is None where the vault has it no more.
 
-    `problem` is the code of a refused backup, `denied` whether permission was what lacked.
+    `problem` is the code of a refused backup, `denied` whether permission was what lacked; `earlier` is the record of
+    another key that had the name, while the key's own is there already.
     """
 
     met: Met
@@ -86,6 +87,7 @@ class _Examined:
     denied: bool = False
     generation: EscrowGeneration | None = None
     rotation: VaultRotation | None = None
+    earlier: Stored[VirtualKey] | None = None
 
 
 type _Written = tuple[_Examined, list[KeyChange]]
@@ -225,21 +227,28 @@ class SyncBatch:
         ids = [change.key.id for one in pending for change in changes[id(one)]]
         rows = await self._records.keys.get_many(self._context.group, ids)
         for one in pending:
-            # The last change is the key itself; before it there may be the one that it replaces.
-            one.recorded = rows.get(changes[id(one)][-1].key.id)
+            # The last change is the key itself; before it there may be the one that it replaces, as long as it is not.
+            *before, own = (rows.get(change.key.id) for change in changes[id(one)])
+            earlier = next(iter(before), None)
+            one.recorded, one.earlier = own or earlier, earlier if own else None
 
     def _changes(self, one: _Examined) -> list[KeyChange]:
         key = self._escrowed(self._record_of(one), one)
         key = replace(key, vault_rotation=newer(one.rotation, key.vault_rotation))
-        if one.recorded is None:
-            return [KeyChange(key)]
-        if one.recorded.value.id == key.id:
-            return [KeyChange(key, one.met.recorded, one.recorded.etag, over=one.recorded.value)]
-        old = one.recorded.value
+        own, earlier = one.recorded, one.earlier
+        if own is not None and own.value.id != key.id:
+            own, earlier = None, own
+        if earlier is None:
+            return [KeyChange(key, one.met.recorded, own.etag, over=own.value) if own else KeyChange(key)]
+        change = KeyChange(key, summary_of(own.value), own.etag, over=own.value) if own else KeyChange(key)
+        return [self._replaced(one, earlier, key), change]
+
+    def _replaced(self, one: _Examined, earlier: Stored[VirtualKey], key: VirtualKey) -> KeyChange:
+        old = earlier.value
         replaced = Drift(DriftKind.RECREATED, self._context.now, self._context.job, old.presence.value, key.id)
         presence = old.presence if old.presence in GONE else Presence.PURGED
         purged = replace(old, presence=presence, drift=(*old.drift, replaced)[-KEPT_ENTRIES:])
-        return [KeyChange(purged, one.met.recorded, one.recorded.etag, replaced=True, over=old), KeyChange(key)]
+        return KeyChange(purged, one.met.recorded, earlier.etag, replaced=True, over=old)
 
     def _escrowed(self, key: VirtualKey, one: _Examined) -> VirtualKey:
         if one.generation is None:

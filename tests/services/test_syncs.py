@@ -245,6 +245,39 @@ async def test_a_record_that_no_row_can_hold_stops_no_other() -> None:
     assert [(error.key, error.code) for error in job.progress.errors] == [("key-0003", "record_too_large")]
 
 
+class MovingRows(MemoryCollection[VirtualKey]):
+    """Rows of which one, `moves`, is changed by somebody else just before it is written."""
+
+    moves = ""
+
+    async def write_many(self, partition: str, values: Mapping[str, tuple[VirtualKey, str | None]]) -> set[str]:
+        moving, self.moves = self.moves, ""
+        if moving in values:
+            stored = await self.get(partition, moving)
+            assert stored is not None
+            await self.replace(partition, moving, replace(stored.value, name="moved"), stored.etag)
+        return await super().write_many(partition, values)
+
+
+async def test_a_record_that_moves_while_another_key_takes_its_name_is_purged_all_the_same() -> None:
+    stage = SyncStage(a_vault(3))
+    rows = stage.key_rows = MovingRows()
+    stage.wire()
+    await stage.set_up()
+    await stage.sync()
+    old = (await stage.by_name())["key-0001"]
+    stage.vault.live["key-0001"] = [version_of("key-0001", 7)]
+    rows.moves = old.id
+    job = await stage.sync()
+    assert (job.status, job.progress.errors) == (JobStatus.SUCCEEDED, ())
+    stored = await rows.get(GROUP, old.id)
+    assert stored is not None
+    assert (stored.value.name, stored.value.presence) == ("moved", Presence.PURGED)
+    assert [entry.kind for entry in stored.value.drift] == [DriftKind.RECREATED]
+    keys = [key for key in (await stage.by_name()).values() if key.azure_name == "key-0001" and key.id != old.id]
+    assert [key.presence for key in keys] == [Presence.LIVE]
+
+
 async def test_escrow_that_is_off_backs_nothing_up() -> None:
     stage = SyncStage(a_vault(3))
     await stage.set_up(replace(a_group(), escrow=EscrowSettings(enabled=False)))
