@@ -302,7 +302,7 @@ async def test_a_key_that_a_sync_cannot_escrow_for_a_day_is_found() -> None:
     stage = SyncStage(vault)
     await stage.set_up()
     await stage.sync()
-    denied: Sequence[str] = ("back_up",)
+    denied: Sequence[str] = ("list_versions",)
 
     def deny(operation: str, name: str) -> None:
         if operation in denied:
