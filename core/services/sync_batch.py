@@ -238,10 +238,8 @@ class SyncBatch:
         own, earlier = one.recorded, one.earlier
         if own is not None and own.value.id != key.id:
             own, earlier = None, own
-        if earlier is None:
-            return [KeyChange(key, one.met.recorded, own.etag, over=own.value) if own else KeyChange(key)]
-        change = KeyChange(key, summary_of(own.value), own.etag, over=own.value) if own else KeyChange(key)
-        return [self._replaced(one, earlier, key), change]
+        change = KeyChange(key, one.met.recorded, own.etag, over=own.value) if own else KeyChange(key)
+        return [self._replaced(one, earlier, key), change] if earlier else [change]
 
     def _replaced(self, one: _Examined, earlier: Stored[VirtualKey], key: VirtualKey) -> KeyChange:
         old = earlier.value
