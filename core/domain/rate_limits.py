@@ -1,7 +1,7 @@
 """The transaction limits of vaults, and when the next request may go out.
 
 Invariants: no state but what the caller stores; the time is an argument (monotonic seconds); what was sent within the
-last window and what is asked for now never exceed the capacity together.
+last window and what is asked for now never exceed the share of the limit together.
 
 Sources: 'Azure Key Vault service limits' (transactions in 10 seconds, per vault per region: 10 creations of keys
 with HSM protection and 20 without, 300 imports, everything else weighted by key; a restore creates no key, and counts
@@ -113,22 +113,22 @@ class Pace:
         """Return 0 and the pace with `cost` spent, or the seconds to wait before asking again and the pace as it is."""
         if now < self.paused_until:
             return self.paused_until - now, self
-        capacity = self._capacity(limit, now)
+        shared = self._shared(limit, now)
         # What costs more than the whole window goes out when nothing else does.
-        wait = self._wait(limit, capacity - min(cost, capacity), now)
+        wait = self._wait(shared, shared.units - min(cost, shared.units), now)
         return (wait, self) if wait > 0 else (0.0, self.charged(limit, cost, now))
 
     def expected_wait(self, limit: Limit, ahead: int, cost: int, now: float) -> float:
         """Return about how many seconds pass until `cost` can go out, behind `ahead` units that wait already."""
         pause = max(0.0, self.paused_until - now)
-        capacity = self._capacity(limit, now)
-        windows, rest = divmod(ahead + min(cost, capacity) - 1, capacity)
-        return max(pause, self._wait(limit, capacity - rest - 1, now)) + windows * _lifetime(limit)
+        shared = self._shared(limit, now)
+        windows, rest = divmod(ahead + min(cost, shared.units) - 1, shared.units)
+        return max(pause, self._wait(shared, shared.units - rest - 1, now)) + windows * _lifetime(shared)
 
     def charged(self, limit: Limit, cost: int, now: float) -> "Pace":
         """Return the pace with units spent without asking: what an answer showed a request to have cost."""
         start = now - now % (limit.seconds / _SLICES)
-        live = [entry for entry in self.spent if entry[0] + _lifetime(limit) > now]
+        live = self._live(self._shared(limit, now), now)
         if live and live[-1][0] == start:
             live[-1] = (start, live[-1][1] + cost)
         else:
@@ -155,11 +155,16 @@ class Pace:
         regained = (now - self.refused_on) / _RECOVERY
         return self.share if regained >= 1 else self.share_then + (self.share - self.share_then) * regained
 
-    def _capacity(self, limit: Limit, now: float) -> int:
-        return max(1, math.floor(limit.units * self.share_at(now)))
+    def _shared(self, limit: Limit, now: float) -> Limit:
+        """Return the share of a limit: fewer units, or, where that is less than one, one unit in a longer time."""
+        units = limit.units * self.share_at(now)
+        return Limit(math.floor(units), limit.seconds) if units >= 1 else Limit(1, limit.seconds / units)
+
+    def _live(self, limit: Limit, now: float) -> list[tuple[float, int]]:
+        return [entry for entry in self.spent if entry[0] + _lifetime(limit) > now]
 
     def _wait(self, limit: Limit, room: int, now: float) -> float:
-        live = [entry for entry in self.spent if entry[0] + _lifetime(limit) > now]
+        live = self._live(limit, now)
         excess = sum(units for _, units in live) - room
         for start, units in live:
             if excess <= 0:

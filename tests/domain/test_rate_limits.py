@@ -137,6 +137,19 @@ def test_no_window_ever_holds_more_than_the_capacity(costs: list[int], pauses: l
         assert sum(cost for at, cost in sent if end - limit.seconds < at <= end) <= capacity
 
 
+def spacing(pace: Pace, limit: Limit, now: float) -> float:
+    """How long one request waits that comes right behind another."""
+    return pace.charged(limit, 1, now).admit(limit, 1, now)[0]
+
+
+def test_of_a_limit_of_one_a_share_is_used_too() -> None:
+    limit = limit_of(HSM, VaultOperation.CREATE)[1]
+    assert 1.25 <= spacing(Pace(), limit, START) <= 1.32
+    refused = Pace().refused(START, None)
+    assert 2.4 <= spacing(refused, limit, START + 1) <= 2.7, "half of it after a refusal"
+    assert 1.25 <= spacing(refused, limit, START + 60) <= 1.32
+
+
 @pytest.mark.parametrize(("ahead", "windows"), [(0, 0), (7, 0), (8, 1), (15, 1), (16, 2), (80, 10)])
 def test_the_wait_behind_others_is_told_beforehand(ahead: int, windows: int) -> None:
     limit = Limit(10, 10.0)

@@ -17,6 +17,7 @@ from core.services.findings import FindingFilter
 from core.services.keys import KeyFilter, KeySort, Order
 from core.services.syncs import next_run
 from tests.builders.keys import ACCOUNT, ALICE, CREATED, GROUP, NOW, a_deletion, a_version
+from tests.builders.lists import check_lists
 from tests.builders.syncs import SyncStage, a_group
 from tests.fakes.storage import MemoryCollection
 from tests.fakes.vault import FakeVault
@@ -276,6 +277,7 @@ async def test_a_record_that_moves_while_another_key_takes_its_name_is_purged_al
     assert [entry.kind for entry in stored.value.drift] == [DriftKind.RECREATED]
     keys = [key for key in (await stage.by_name()).values() if key.azure_name == "key-0001" and key.id != old.id]
     assert [key.presence for key in keys] == [Presence.LIVE]
+    await check_lists(stage)
 
 
 async def test_escrow_that_is_off_backs_nothing_up() -> None:
