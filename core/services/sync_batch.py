@@ -75,16 +75,15 @@ class Outcome:
 class _Examined:
     """One key between asking and writing; `observed` is None where the vault has it no more.
 
-    `problem` is the code of a refused backup, `denied` whether permission was what lacked; `earlier` is the record of
-    another key that had the name, while the key's own is there already.
+    `refusal` is what the vault said instead of a backup; `earlier` is the record of another key that had the name,
+    where the key's own is there already.
     """
 
     met: Met
     recorded: Stored[VirtualKey] | None
     observed: ObservedKey | None
     backup: Backup | None = None
-    problem: str | None = None
-    denied: bool = False
+    refusal: VaultAnswerError | VaultDeniedError | None = None
     generation: EscrowGeneration | None = None
     rotation: VaultRotation | None = None
     earlier: Stored[VirtualKey] | None = None
@@ -167,8 +166,7 @@ class SyncBatch:
             async with self._calls:
                 content = await self._keys.back_up(key.azure_name)
         except (VaultAnswerError, VaultDeniedError) as error:
-            examined.problem = error.code
-            examined.denied = isinstance(error, VaultDeniedError)
+            examined.refusal = error
         else:
             examined.backup = Backup(key, content)
 
@@ -227,7 +225,7 @@ class SyncBatch:
         ids = [change.key.id for one in pending for change in changes[id(one)]]
         rows = await self._records.keys.get_many(self._context.group, ids)
         for one in pending:
-            # The last change is the key itself; before it there may be the one that it replaces, as long as it is not.
+            # The last change is the key itself; the one before it, if any, is of the key whose name it takes.
             *before, own = (rows.get(change.key.id) for change in changes[id(one)])
             earlier = next(iter(before), None)
             one.recorded, one.earlier = own or earlier, earlier if own else None
@@ -251,7 +249,9 @@ class SyncBatch:
     def _escrowed(self, key: VirtualKey, one: _Examined) -> VirtualKey:
         if one.generation is None:
             # A permission may be granted while the key stays as it is, so the next sync asks again.
-            return replace(key, escrow_problem=one.problem, fingerprint="" if one.denied else key.fingerprint)
+            fingerprint = "" if isinstance(one.refusal, VaultDeniedError) else key.fingerprint
+            problem = one.refusal.code if one.refusal else None
+            return replace(key, escrow_problem=problem, fingerprint=fingerprint)
         kept, _ = split_by_retention((*key.escrow, one.generation), self._escrow.keep_generations)
         entry = HistoryEntry(self._context.now, "key.escrowed", self._context.actor, one.generation.id)
         return replace(key, escrow=kept, escrow_problem=None, history=extended(key.history, entry))
@@ -276,9 +276,9 @@ class SyncBatch:
         outcome.counts[_word(one.met.recorded, key)] += 1
         if one.generation is not None:
             outcome.counts["escrowed"] += 1
-        if one.problem is not None:
+        if one.refusal is not None:
             outcome.counts["failed"] += 1
-            outcome.errors.append(JobError(one.problem, REFUSED.format(key.azure_name), key.azure_name))
+            outcome.errors.append(JobError(one.refusal.code, REFUSED.format(key.azure_name), key.azure_name))
 
     async def _note_stuck(self, outcome: Outcome) -> None:
         """Say of keys that could not be escrowed again that they should be by now."""
