@@ -63,11 +63,13 @@ class KeyServices:
         self.names = DisplayNames(reservations, stores.index)
         self._clock = clock
         self.links = VaultLinks(reservations, stores.groups)
-        self.records = KeyRecords(stores.keys, stores.index, Findings(stores.index, clock))
+        findings = Findings(stores.index, clock)
+        self.records = KeyRecords(stores.keys, stores.index, findings)
         self.intents = Intents(stores.intents, stores.index, clock)
         group_vaults = self.vaults = GroupVaults(stores.groups, vaults, connections)
         self.source_records = SourceRecords(stores.source_keys, stores.index, clock)
-        self.source_keys = SourceKeys(self.source_records, Materials(stores.materials, sealer), self.names, clock)
+        materials = Materials(stores.materials, sealer)
+        self.source_keys = SourceKeys(self.source_records, materials, self.names, findings, clock)
         self.placements = Placements(
             group_vaults,
             self.intents,

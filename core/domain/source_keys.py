@@ -120,6 +120,12 @@ def require_use(key: SourceKey, version: SourceVersion, permission: str, now: da
         )
 
 
+def is_ahead(key: SourceKey, version: int) -> bool:
+    """Whether a copy's current version is a later one of its source key than `version`."""
+    copied = key.copied_from.versions if key.copied_from else ()
+    return any(one.version == str(key.current.number) and one.source_version > version for one in copied)
+
+
 def with_version(key: SourceKey, version: SourceVersion) -> SourceKey:
     """Return the key with a new current version."""
     return replace(key, versions=(*key.versions, version), updated_on=version.created_on)

@@ -8,7 +8,6 @@ from core.domain.groups import EscrowSettings
 from core.domain.keys import KeyOrigin, Presence, VirtualKey
 from core.services.findings import FindingCode, Subject
 
-REFUSED = "The vault refused to back up the key '{}'."
 _STRANGE = "The current version of the copy '{}' does not have its source key's material."
 _LOST = "The key '{}' was deleted before it could be escrowed."
 _MISSING = "The key '{}' has had no escrow for more than a day."
@@ -50,10 +49,9 @@ def escrow_problems(key: VirtualKey, escrow: EscrowSettings, now: datetime) -> d
 
 
 def sync_problems(key: VirtualKey, escrow: EscrowSettings, now: datetime) -> dict[FindingCode, str | None]:
-    """Return what a sync that examined a key finds of it."""
+    """Return what a sync that examined a key finds of it, beside what the record tells whoever writes it."""
     lost = key.presence is Presence.SOFT_DELETED and not key.escrow and escrow.enabled
     return {
-        FindingCode.ESCROW_FAILED: REFUSED.format(key.azure_name) if key.escrow_problem else None,
         FindingCode.DELETED_WITHOUT_ESCROW: _LOST.format(key.azure_name) if lost else None,
         FindingCode.MATERIAL_DRIFT: _STRANGE.format(key.azure_name) if key.material_differs else None,
         **escrow_problems(key, escrow, now),

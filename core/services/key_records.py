@@ -24,6 +24,7 @@ _YOUNG = timedelta(minutes=15)
 _OF_ESCROW = frozenset(
     {FindingCode.ESCROW_FAILED, FindingCode.ESCROW_BROKEN, FindingCode.NOT_ESCROWED, FindingCode.ESCROW_STALE}
 )
+_REFUSED = "The vault refused to back up the key '{}'."
 _DRIFTED = "The key '{}' was changed outside Keysteward, most recently: {}."
 
 
@@ -118,6 +119,10 @@ class KeyRecords:
                 raised[FindingCode.DRIFT, subject] = _DRIFTED.format(key.name, key.drift[-1].kind.value)
             elif listed and not key.drifted:
                 cleared.add((FindingCode.DRIFT, subject))
+            if key.escrow_problem is not None:
+                raised[FindingCode.ESCROW_FAILED, subject] = _REFUSED.format(key.azure_name)
+            elif before is not None and before.escrow_problem is not None:
+                cleared.add((FindingCode.ESCROW_FAILED, subject))
             if before is not None and before.escrow_pending and not key.unescrowed:
                 cleared |= {(code, subject) for code in _OF_ESCROW}
             if key.presence is Presence.DESTROYED:

@@ -14,7 +14,7 @@ from core.domain.jobs import Job, JobStatus, ResultStatus, TargetResult
 from core.domain.keys import CopiedFrom, CopiedTo, KeyClass
 from core.domain.pending_actions import AskedSource
 from core.domain.rotations import RotationOrder, life_of, rotated_validity, source_version_of, version_made_by
-from core.domain.source_keys import MaterialOrigin, SourceKey
+from core.domain.source_keys import MaterialOrigin, SourceKey, is_ahead
 from core.errors import ConflictError, IntegrityError, VaultUnavailableError
 from core.ports import Clock
 from core.services.attribute_actions import ActionRequest
@@ -70,26 +70,20 @@ class RotationWork:
         await run_targets(run, partial(_patiently, act), "keys")
 
     async def ended(self, job: Job) -> None:
-        """Raise a finding for what was not rotated, and clear that of what was."""
+        """Raise a finding for what a failed job did not rotate; what makes a version of a key clears it."""
         order = job.rotation
-        if order is None:
+        if order is None or job.status is not JobStatus.FAILED:
             return
         raised: dict[tuple[FindingCode, Subject], str] = {}
-        cleared: list[tuple[FindingCode, Subject]] = []
-        if order.of_source:
+        if order.of_source and "version" not in job.options:
+            latest = job.progress.errors[-1].code if job.progress.errors else "internal"
             about = (FindingCode.ROTATION_FAILED, Subject(order.group, order.key))
-            if "version" in job.options:
-                cleared.append(about)
-            elif job.status is JobStatus.FAILED:
-                latest = job.progress.errors[-1].code if job.progress.errors else "internal"
-                raised[about] = f"The source key was not rotated: {latest}."
+            raised[about] = f"The source key was not rotated: {latest}."
         for result in job.results:
-            about = (FindingCode.ROTATION_FAILED, Subject(result.group, result.key or ""))
-            if result.status is ResultStatus.DONE:
-                cleared.append(about)
-            elif job.status is JobStatus.FAILED:
+            if result.status is not ResultStatus.DONE:
+                about = (FindingCode.ROTATION_FAILED, Subject(result.group, result.key or ""))
                 raised[about] = f"The key '{result.name}' was not rotated: {result.code}."
-        await self._findings.settle(job.account, raised, cleared)
+        await self._findings.settle(job.account, raised)
 
     async def _source_version(self, run: Run, order: RotationOrder) -> int:
         """Make the new version of the source key, or find it; return its number."""
@@ -135,6 +129,8 @@ class RotationWork:
         use = SourceUse(order.group, order.key, version)
         copy = (await self._sources.get(ref.account, ref.group, ref.key)).value
         _require_copy_of(copy.copied_from, order)
+        if is_ahead(copy, version):
+            return copy.id, str(copy.current.number)
         request, now, grace = _request(job, result), self._clock.now(), order.previous.grace
         source, _, material = await self._sources.opened(job.account, use, "export")
         with material:
@@ -149,11 +145,13 @@ class RotationWork:
                 copied=AskedSource(source.group, source.id, source.name, version),
             )
             made = (await self._sources.add_version(ref.account, ref.group, ref.key, new)).value
+        number = version_number(made, request)
+        if number is None:
+            return made.id, str(made.current.number)
         await self._sources.link(job.account, use, _link(job, source, made, version), "key.copy_rotated")
         if grace is not None and not grace:
             await self._retirements.try_now(ref, KeyClass.SOURCE)
-        number = version_number(made, request)
-        return made.id, str(number) if number else None
+        return made.id, str(number)
 
 
 def _request(job: Job, result: TargetResult) -> str:

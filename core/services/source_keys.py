@@ -21,6 +21,7 @@ from core.domain.source_keys import (
     MaterialOrigin,
     SourceKey,
     SourceVersion,
+    is_ahead,
     require_use,
     with_copy,
     with_version,
@@ -31,6 +32,7 @@ from core.material.material import KeyMaterial
 from core.ports import Clock, Stored
 from core.services.conditional import require_match
 from core.services.display_names import DisplayNames
+from core.services.findings import FindingCode, Findings, Subject
 from core.services.materials import Materials, material_id
 from core.services.source_records import SourceRecords
 
@@ -71,10 +73,13 @@ class NewSourceVersion:
 class SourceKeys:
     """The keys of source groups. Permissions of callers are decided before anything here is called."""
 
-    def __init__(self, records: SourceRecords, materials: Materials, names: DisplayNames, clock: Clock) -> None:
+    def __init__(
+        self, records: SourceRecords, materials: Materials, names: DisplayNames, findings: Findings, clock: Clock
+    ) -> None:
         self._records = records
         self._materials = materials
         self._names = names
+        self._findings = findings
         self._clock = clock
 
     async def get(self, account: str, group: str, key: str) -> Stored[SourceKey]:
@@ -105,11 +110,18 @@ class SourceKeys:
     async def add_version(
         self, account: str, group: str, key: str, new: NewSourceVersion, if_match: str | None = None
     ) -> Stored[SourceKey]:
-        """Give a key a new current version.
+        """Give a key a new current version, unless it is a copy that has a later one of its source key by now.
 
         Raises InvalidRequestError (`material_type_mismatch` where the material is of another kind, `dates_invalid`),
         StaleWriteError.
         """
+        stored = await self._added(account, group, key, new, if_match)
+        await self._findings.settle(account, {}, [(FindingCode.ROTATION_FAILED, Subject(group, key))])
+        return stored
+
+    async def _added(
+        self, account: str, group: str, key: str, new: NewSourceVersion, if_match: str | None
+    ) -> Stored[SourceKey]:
         stored = await self._records.get(account, group, key)
         id_ = material_id(new.request)
         if any(version.material == id_ for version in stored.value.versions):
@@ -122,6 +134,8 @@ class SourceKeys:
 
         def added(present: SourceKey) -> SourceKey:
             if any(kept.material == id_ for kept in present.versions):
+                return present
+            if new.copied is not None and is_ahead(present, new.copied.version):
                 return present
             # Another one may have come meanwhile.
             return _next(present, replace(version, number=len(present.versions) + 1), new)

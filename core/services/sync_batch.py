@@ -44,7 +44,7 @@ from core.errors import (
 from core.ports import Stored, VaultKeys
 from core.services.escrows import Backup, Escrows
 from core.services.findings import Findings
-from core.services.key_problems import REFUSED, Problems, escrow_problems, sync_problems, was_brought
+from core.services.key_problems import Problems, escrow_problems, sync_problems, was_brought
 from core.services.key_reader import KeyReader
 from core.services.key_records import KeyChange, KeyRecords
 from core.services.sync_stream import Met
@@ -278,7 +278,8 @@ class SyncBatch:
             outcome.counts["escrowed"] += 1
         if one.refusal is not None:
             outcome.counts["failed"] += 1
-            outcome.errors.append(JobError(one.refusal.code, REFUSED.format(key.azure_name), key.azure_name))
+            detail = f"The vault refused to back up the key '{key.azure_name}'."
+            outcome.errors.append(JobError(one.refusal.code, detail, key.azure_name))
 
     async def _note_stuck(self, outcome: Outcome) -> None:
         """Say of keys that could not be escrowed again that they should be by now."""

@@ -19,6 +19,7 @@ from core.errors import (
     VaultOutcomeUnknownError,
     VaultUnavailableError,
 )
+from core.services.findings import FindingCode, FindingFilter
 from tests.builders.keys import ACCOUNT, ALICE, GROUP, NOW, a_deletion
 from tests.builders.new_keys import EC, MORE_SOURCES, PREMIUM, RSA, SOURCES, KeyStage, only_version, use_of
 from tests.builders.syncs import a_group
@@ -427,11 +428,20 @@ async def test_a_key_that_cannot_be_escrowed_now_is_made_and_the_next_sync_escro
     fail(stage.vault, error, "back_up")
     key = await generate(stage)
     assert (key.escrow, key.escrow_problem) == ((), problem)
+    # A sync of changes would not ask for a refused backup again, so it is known at once.
+    assert await codes_of(stage) == ([FindingCode.ESCROW_FAILED] if problem else [])
     job = await stage.syncs.start(ACCOUNT, GROUP, mode="full", actor=ALICE)
     await stage.jobs.run(ACCOUNT, job.id)
     (key,) = await stage.virtual_keys()
     assert (len(key.escrow), key.escrow_problem, key.drift) == (1, None, ())
+    assert await codes_of(stage) == []
     await stage.check_lists()
+
+
+async def codes_of(stage: KeyStage) -> list[FindingCode]:
+    """The codes of all findings about keys."""
+    findings, _ = await stage.findings.page(ACCOUNT, FindingFilter())
+    return [finding.code for finding in findings if finding.key]
 
 
 async def test_an_archive_that_cannot_be_written_leaves_the_escrow_to_the_next_sync(stage: KeyStage) -> None:

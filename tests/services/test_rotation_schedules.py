@@ -19,6 +19,7 @@ from core.errors import (
     StaleWriteError,
     VaultDeniedError,
 )
+from core.services.findings import FindingCode, Subject
 from core.services.opened_keys import KeyRef
 from tests.builders.keys import ACCOUNT, GROUP
 from tests.builders.new_keys import EC, SOURCES, use_of
@@ -352,6 +353,10 @@ async def test_a_source_key_that_fails_is_a_finding_too(stage: RotationStage) ->
     assert (job.status, job.progress.errors[-1].code) == (JobStatus.FAILED, "key_not_found")
     assert await stage.findings_of("rotation_failed") == {ref.key: "The source key was not rotated: key_not_found."}
     await stage.source_rows.insert(SOURCES, ref.key, stored.value)
+    failed = await stage.findings_of("rotation_failed")
+    await stage.rotate_source("int_by_hand")
+    assert await stage.findings_of("rotation_failed") == {}, "a rotation by hand settles it, too"
+    await stage.findings.settle(ACCOUNT, {(FindingCode.ROTATION_FAILED, Subject(SOURCES, ref.key)): failed[ref.key]})
     stage.clock.move(30 * DAY)
     await stage.tick()
     assert await stage.findings_of("rotation_failed") == {}

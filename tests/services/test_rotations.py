@@ -815,6 +815,46 @@ async def test_a_copy_that_is_further_on_is_left_there(stage: RotationStage) -> 
     assert (await stage.source()).copies[0].source_version == 3
 
 
+async def test_a_copy_in_a_source_group_that_is_further_on_is_left_there(stage: RotationStage) -> None:
+    await stage.a_source(copies=(MORE_SOURCES,))
+    first = await stage.order("int_1")
+    second = await stage.order("int_2")
+    await stage.rotate_source("int_1")
+    await stage.jobs.run(ACCOUNT, second.id)
+    (copy,) = await stage.source_keys(MORE_SOURCES)
+    await stage.jobs.run(ACCOUNT, first.id)
+    job = (await stage.jobs.get(ACCOUNT, first.id)).value
+    assert (job.status, job.results[0].status) == (JobStatus.SUCCEEDED, ResultStatus.DONE)
+    assert await stage.source_keys(MORE_SOURCES) == [copy]
+    source = await stage.source()
+    assert source.copies[0].source_version == 3
+    assert copy.current.public_key.thumbprint == source.current.public_key.thumbprint
+
+
+async def test_a_copy_that_gets_ahead_while_its_version_is_made_is_left_there(stage: RotationStage) -> None:
+    await stage.a_source(copies=(MORE_SOURCES,))
+    first = await stage.order("int_1")
+    second = await stage.order("int_2")
+    await stage.rotate_source("int_1")
+    insert, overtaken = stage.material_rows.insert, []
+
+    async def overtaking(partition: str, row: str, value: Any) -> Any:
+        stored = await insert(partition, row, value)
+        if not overtaken:
+            overtaken.append(row)
+            await stage.jobs.run(ACCOUNT, second.id)
+        return stored
+
+    stage.material_rows.insert = overtaking
+    await stage.jobs.run(ACCOUNT, first.id)
+    assert overtaken
+    job = (await stage.jobs.get(ACCOUNT, first.id)).value
+    assert (job.status, job.results[0].status) == (JobStatus.SUCCEEDED, ResultStatus.DONE)
+    source, (copy,) = await stage.source(), await stage.source_keys(MORE_SOURCES)
+    assert (source.copies[0].source_version, copy.current.number) == (3, 2)
+    assert copy.current.public_key.thumbprint == source.current.public_key.thumbprint
+
+
 async def test_a_key_that_is_no_copy_any_more_is_not_rotated(stage: RotationStage) -> None:
     await stage.a_source(copies=(GROUP,))
     await stage.order()
