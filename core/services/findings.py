@@ -72,15 +72,15 @@ SEVERITIES: Mapping[FindingCode, Severity] = {
 }
 
 ADVICE: Mapping[FindingCode, str] = {
-    FindingCode.ESCROW_FAILED: "Read why the vault refused the backup; a key with more than 500 versions cannot be "
-    "backed up: make a new key. Then run a full sync.",
+    FindingCode.ESCROW_FAILED: "Read why the vault refused the backup (escrow_problem). Grant the permission that is "
+    "missing and sync; a key with more than 500 versions cannot be backed up: make a new key, and run a full sync.",
     FindingCode.DELETED_WITHOUT_ESCROW: "Recover the key in the vault before it is purged, then sync.",
     FindingCode.MATERIAL_DRIFT: "Find out who made the copy's current version, and rotate the copy back to its source "
     "key's material.",
     FindingCode.ESCROW_BROKEN: "Sync: a live key is escrowed anew. Of a deleted one, restore an older generation, and "
     "find out what happened to the storage.",
-    FindingCode.NOT_ESCROWED: "Sync, and read the job's errors: the group's identity may lack the permission to back "
-    "up.",
+    FindingCode.NOT_ESCROWED: "Sync, and read the job's errors: the vault may be away, or the group's identity may not "
+    "read the key.",
     FindingCode.ESCROW_STALE: "Sync, and read the job's errors: the escrow lacks the key's newest versions.",
     FindingCode.SCRATCH_COPY_LEFT: "Let the scratch group's identity delete and purge; Keysteward keeps trying. Or "
     "purge the copy in the vault by hand.",
@@ -89,7 +89,7 @@ ADVICE: Mapping[FindingCode, str] = {
     "Keysteward rotate the key.",
     FindingCode.KEY_EXPIRED: "Rotate the key, move its deactivation date, or disable or delete it if nobody needs it.",
     FindingCode.KEY_EXPIRING: "Rotate the key, or move its deactivation date.",
-    FindingCode.ROTATION_FAILED: "Mend the cause, and rotate the key; a copy is rotated to its source key's version.",
+    FindingCode.ROTATION_FAILED: "Mend the cause, and rotate the key, or its source key with its copies.",
     FindingCode.ACTION_UNFINISHED: "Test the group's connection: what became of the action is looked at once the vault "
     "answers.",
     FindingCode.NEW_KEY_UNFINISHED: "Test the group's connection: what became of the new key is looked at once the "
