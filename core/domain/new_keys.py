@@ -21,7 +21,8 @@ class ReleasePolicy:
 class KeyNames:
     """The names that a key is to have; None leaves the choice to us.
 
-    `reuse_purged` says that the Azure name of a purged key may be taken, which gives up restoring that key here.
+    `reuse_purged` says that the Azure name of a purged key may be taken: that key can be restored here only when the
+    new one has been purged.
     """
 
     name: str | None = None

@@ -1,7 +1,8 @@
 """What becomes of actions that outlive their request: a job goes on with them, and reconciliation looks after the rest.
 
-Invariants: a job goes on with what the vault has accepted; reconciliation only looks: what was done is recorded, what
-was not is withdrawn, and what the vault is still at is left for the next look.
+Invariants: a job goes on with what the vault has accepted; reconciliation asks a vault for none anew: what was done is
+recorded, what was not is withdrawn, and what the vault is still at is left for the next look. What is ours alone, the
+end of an escrow, it carries through.
 """
 
 import logging

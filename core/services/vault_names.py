@@ -19,7 +19,8 @@ _WAYS: Mapping[str, str] = {
     "recover": "Recover the soft-deleted key.",
     "purge": "Purge the soft-deleted key, or wait until its vault does.",
     "restore": "Restore the purged key from its escrow.",
-    "reuse": "Take the name all the same with `reuse_purged`: the purged key can then not be restored here.",
+    "reuse": "Take the name all the same with `reuse_purged`: the purged key can then be restored "
+    "here only when the new one has been purged.",
 }
 
 

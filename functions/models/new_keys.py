@@ -90,7 +90,11 @@ class NamedModel(SettingsModel):
     name: _Name | None = None
     azure_name: _AzureName | None = None
     reuse_purged: Annotated[
-        bool, Field(description="Take the Azure name of a purged key, which can then not be restored here.")
+        bool,
+        Field(
+            description="Take the Azure name of a purged key, which can then be restored here only when the new "
+            "one has been purged."
+        ),
     ] = False
 
     def names(self) -> KeyNames:

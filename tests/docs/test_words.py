@@ -12,7 +12,7 @@ from core.domain.connections import ConnectionCause
 from core.domain.drift import DriftKind
 from core.domain.jobs import JobStatus
 from core.domain.keys import KeyState
-from core.domain.permissions import TABLE, Effect, Rule
+from core.domain.permissions import TABLE, Effect, Permission, Rule
 from core.services.findings import SEVERITIES, FindingCode
 from core.settings import Settings, SettingsError
 from functions.api import OPERATIONS
@@ -75,6 +75,13 @@ def test_operations_stand_with_the_permission_that_they_need() -> None:
     for operation in OPERATIONS:
         place = PERMISSIONS[operation.needs][5] if operation.needs in PERMISSIONS else text
         assert f"`{operation.name}`" in place, operation.name
+
+
+def test_permissions_without_an_operation_are_those_that_nothing_asks_for() -> None:
+    files = [*(ROOT / "functions").rglob("*.py"), *(ROOT / "core" / "services").rglob("*.py")]
+    sources = "".join(file.read_text("utf-8") for file in files)
+    asked = {Permission[name].value for name in re.findall(r"Permission\.([A-Z_]+)\b", sources)}
+    assert {name for name, cells in PERMISSIONS.items() if not words(cells[5])} == set(PERMISSIONS) - asked
 
 
 def test_findings() -> None:
